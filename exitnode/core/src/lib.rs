@@ -1,0 +1,1 @@
+//! The wiring of one process, and its Python face.

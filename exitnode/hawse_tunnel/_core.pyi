@@ -1,0 +1,61 @@
+from collections.abc import Sequence
+
+__version__: str
+
+class Core:
+    """The Rust data plane of one process. Thread-safe; every command returns at once.
+
+    Commands with a ticket report `("done", ticket, error)` once: `error` is empty or UTF-8 "<HAWSE code> <text>".
+    Raises ValueError for a malformed argument, RuntimeError after close() and after fork.
+    Messages are those of hawse_api/ir/core.proto, ir.proto and frames.proto, serialised.
+    """
+
+    def __new__(cls) -> Core: ...
+    def fileno(self) -> int:
+        """Readable when drain() has something."""
+
+    def drain(self) -> Sequence[tuple[str, int, bytes]]:
+        """Events since the last call: (kind, id, payload).
+
+        "done" (ticket, error) · "link_up" (link, LinkUp) · "frame" (link, Frame) · "link_down" (link, LinkDown) ·
+        "failed" (0, text: a long-lived task of the core died).
+        """
+
+    def serve_edge(self, ticket: int, bind: str, options: bytes) -> None:
+        """Listen for visitors (TCP, TLS). `done` without error = listening; a later `failed` = it ended. Payload EdgeOptions."""
+
+    def serve_links(self, ticket: int, bind: str, identity: bytes) -> None:
+        """Listen for agents (UDP, QUIC; ALPN hawse/1 with client certificate, hawse-enroll/1 without). Payload Identity."""
+
+    def rotate_identity(self, identity: bytes) -> None:
+        """Certificate and roots of handshakes from now on; connections stay. Payload Identity."""
+
+    def dial(self, ticket: int, request: bytes) -> None:
+        """Connect to an exit node: `link_up`, or `done` with an error. Payload DialRequest."""
+
+    def send(self, link: int, frame: bytes) -> None:
+        """Queue a Frame on the link's control stream (bounded; a full queue closes the link). Unknown links are ignored."""
+
+    def close_link(self, link: int, code: int, reason: str) -> None:
+        """Close after the frames queued so far were sent; `link_down` follows. Unknown links are ignored."""
+
+    def bind_link(self, link: int, tunnel_uids: Sequence[str]) -> None:
+        """Exit node: visitors of these tunnels go to this link from now on (replaces the link's last list)."""
+
+    def attach(self, link: int, attach: bytes) -> None:
+        """Agent: where the app of each tunnel listens (replaces the link's last list). Payload Attach."""
+
+    def apply(self, obj: bytes) -> str:
+        """Upsert of an ir.Object: "" or why it was refused (the last good form then stays)."""
+
+    def remove(self, key: str) -> None:
+        """Remove an object by its key ("tunnel/<uid>")."""
+
+    def put_certificate(self, id: str, chain_pem: bytes, key_pem: bytes) -> str:
+        """Install or replace a certificate that Fleet.certificate_id may name: "" or why it was refused."""
+
+    def snapshot(self) -> bytes:
+        """Counters and gauges. Payload Snapshot."""
+
+    def close(self) -> None:
+        """Close listeners and links, join the runtime. Idempotent."""

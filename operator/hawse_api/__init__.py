@@ -1,0 +1,1 @@
+"""Contracts that cross a border: custom resources, IR, frames, names. Imports pydantic, protobuf and the standard library."""

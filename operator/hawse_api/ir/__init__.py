@@ -1,0 +1,1 @@
+"""Protobuf contracts and the Python code generated from them (`make codegen`); frozen, versioned."""
