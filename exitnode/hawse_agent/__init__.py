@@ -1,0 +1,1 @@
+"""The agent: what a developer runs on a laptop."""

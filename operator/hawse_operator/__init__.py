@@ -1,0 +1,1 @@
+"""The operator: custom resources in, Kubernetes children, IR and status out."""
