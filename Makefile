@@ -1,15 +1,90 @@
-# Everything a person, a hook or CI runs.
+# Everything a person, a hook or CI runs. A newcomer needs two: `make demo` and `make test`; each sets up what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 UV := $(BIN)/uv
+CARGO := cargo --locked
+RUST := exitnode/core
 export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Wheels and the developer's loop use one profile of the core; `make core-release` is for measurements.
+CORE_SOURCES := $(shell find $(RUST) -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name Cargo.lock \) -print)
 
-.PHONY: help codegen lock
+.PHONY: help demo try test check rust go fix codegen core core-release lock wheel ci prereqs tools clean
+
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-codegen: ## generated code: Protobuf, error codes, CRDs
-	PATH=$(CURDIR)/$(BIN):$$PATH PYTHONPATH=operator $(BIN)/python scripts/codegen.py
+prereqs:
+	@PYTHON=$(PYTHON) scripts/prereqs.sh
+
+# uv comes from the package index like every other tool, pinned by hash with the build backend.
+.venv/.uv: requirements/build.lock | prereqs
+	@echo "build: Python environment"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.lock
+	@touch $@
+
+.venv/.deps: .venv/.uv requirements/dev.lock
+	@$(UV) pip sync -q --require-hashes requirements/dev.lock
+	@touch $@
+
+# The Rust core and the editable install, with the Go programs beside it when GO=1: one live line each.
+.venv/.core: .venv/.deps pyproject.toml $(RUST)/hatch_build.py $(CORE_SOURCES)
+	@$(BIN)/python scripts/build.py core
+	@touch $@
+
+core: .venv/.core ## build the environment and the data plane
+
+core-release: .venv/.deps ## the same with the release profile: for measurements
+	HAWSE_CORE_PROFILE=release $(UV) pip install -q --no-deps --no-build-isolation -e .
+
+tools: .venv/.deps ## build everything that the demo needs, in parallel
+	@$(BIN)/python scripts/build.py core devcluster helm
+	@touch .venv/.core
+
+demo: prereqs tools ## the main job before your eyes: cluster, chart, exit nodes, tunnel, agent, visitors (CHECK=1 ends by itself)
+	@HAWSE_DEMO_CHECK=$(CHECK) HAWSE_DEMO_KIND=$(KIND) PYTHONPATH=scripts:kind $(BIN)/python -m demo
+
+try: prereqs .venv/.core ## the fastest look: exit node and agent on loopback, no cluster
+	@$(BIN)/python scripts/try.py
+
+test: prereqs tools ## every test; pytest's summary comes last
+	cd $(RUST) && $(CARGO) test -q --workspace
+	cd kind/cluster && go vet ./... && go test ./...
+	$(BIN)/pytest -q
+
+check: prereqs .venv/.core ## guards, formats, linters, types, architecture
+	scripts/guards.sh
+	$(BIN)/ruff format --check -q
+	$(BIN)/ruff check -q
+	$(BIN)/lint-imports --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
+	$(BIN)/mypy
+	PYTHONPATH=operator $(BIN)/python scripts/codegen.py --check
+	$(BIN)/python -m hawse_api.crdgen --check
+	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases hawse_tunnel._core
+	cd $(RUST) && cargo fmt --all --check
+	cd $(RUST) && $(CARGO) clippy -q --workspace --all-targets -- -D warnings
+	test -z "$$(gofmt -l kind/cluster/cmd kind/cluster/internal)"
+
+fix: .venv/.deps ## reformat and apply safe fixes
+	$(BIN)/ruff format -q && $(BIN)/ruff check -q --fix && (cd $(RUST) && cargo fmt --all) && gofmt -w kind/cluster/cmd kind/cluster/internal
+
+codegen: .venv/.deps ## renew generated code: Protobuf, error codes, CRDs
+	PYTHONPATH=operator $(BIN)/python scripts/codegen.py
+	PYTHONPATH=operator $(BIN)/python -m hawse_api.crdgen
+	cd $(RUST) && HAWSE_REGEN=1 $(CARGO) test -q -p hawse-proto
+
+lock: .venv/.uv ## renew requirements/*.lock (no index and no file address is written)
+	for set in build dev operator exitnode agent; do scripts/lock.sh "$$set"; done
+
+# The wheel is made from the sdist, which proves the sdist complete; the shared target folder keeps the compiled crates.
+wheel: .venv/.deps ## sdist and wheel into dist/
+	CARGO_TARGET_DIR=$(CURDIR)/$(RUST)/target $(UV) build -q --out-dir dist
+
+ci: check test ## what CI runs; pytest last, so that the closing line counts its tests
+
+clean: ## remove everything that can be rebuilt
+	rm -rf .venv dist build $(RUST)/target exitnode/hawse_tunnel/_core.*.so

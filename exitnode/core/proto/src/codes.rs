@@ -1,11 +1,11 @@
 //! Stable error codes. Generated from operator/hawse_api/names.py by `make codegen`; do not edit.
 
-/// One code: its number, the HTTP status at the edge (0 = never sent to a visitor) and a sentence of what happened.
+/// One code: its number, its HTTP status and a sentence of what happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code {
     /// `1003` of `HAWSE-1003`; also the application error code of a reset stream.
     pub number: u32,
-    /// HTTP status at the edge.
+    /// HTTP status at the edge; 0 = never sent to a visitor.
     pub status: u16,
     /// What happened, in one sentence.
     pub title: &'static str,
