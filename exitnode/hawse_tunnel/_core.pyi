@@ -22,10 +22,13 @@ class Core:
         """
 
     def serve_edge(self, ticket: int, bind: str, options: bytes) -> None:
-        """Listen for visitors (TCP, TLS). `done` without error = listening; a later `failed` = it ended. Payload EdgeOptions."""
+        """Listen for visitors (TCP, TLS). Payload EdgeOptions.
+
+        `done` without error = listening; a later `failed` = it ended.
+        """
 
     def serve_links(self, ticket: int, bind: str, identity: bytes) -> None:
-        """Listen for agents (UDP, QUIC; ALPN hawse/1 with client certificate, hawse-enroll/1 without). Payload Identity."""
+        """Listen for agents (UDP; ALPN hawse/1 with client certificate, hawse-enroll/1 without). Payload Identity."""
 
     def rotate_identity(self, identity: bytes) -> None:
         """Certificate and roots of handshakes from now on; connections stay. Payload Identity."""
@@ -34,7 +37,10 @@ class Core:
         """Connect to an exit node: `link_up`, or `done` with an error. Payload DialRequest."""
 
     def send(self, link: int, frame: bytes) -> None:
-        """Queue a Frame on the link's control stream (bounded; a full queue closes the link). Unknown links are ignored."""
+        """Queue a Frame on the link's control stream (bounded; a full queue closes the link).
+
+        Unknown links are ignored.
+        """
 
     def close_link(self, link: int, code: int, reason: str) -> None:
         """Close after the frames queued so far were sent; `link_down` follows. Unknown links are ignored."""
@@ -51,7 +57,7 @@ class Core:
     def remove(self, key: str) -> None:
         """Remove an object by its key ("tunnel/<uid>")."""
 
-    def put_certificate(self, id: str, chain_pem: bytes, key_pem: bytes) -> str:
+    def put_certificate(self, id: str, chain_pem: bytes, key_pem: bytes) -> str:  # noqa: A002
         """Install or replace a certificate that Fleet.certificate_id may name: "" or why it was refused."""
 
     def snapshot(self) -> bytes:

@@ -170,6 +170,7 @@ ERRORS: tuple[ErrorCode, ...] = (
     _code(2013, "PORT_IN_USE", 0, "The address is in use already."),
     _code(2014, "CERTIFICATE_EXPIRED", 0, "The agent's certificate has expired."),
     _code(2015, "DRAINING", 0, "The exit node is stopping."),
+    _code(2016, "CERTIFICATE_REFUSED", 0, "The exit node does not accept the agent's certificate."),
     # 3xxx: enrolment
     _code(3001, "TOKEN_MALFORMED", 0, "This is not the text of a token."),
     _code(3002, "TOKEN_WRONG", 0, "The token is not known or its secret is wrong."),

@@ -221,6 +221,13 @@ pub const DRAINING: Code = Code {
     title: "The exit node is stopping.",
 };
 
+/// The exit node does not accept the agent's certificate.
+pub const CERTIFICATE_REFUSED: Code = Code {
+    number: 2016,
+    status: 0,
+    title: "The exit node does not accept the agent's certificate.",
+};
+
 /// This is not the text of a token.
 pub const TOKEN_MALFORMED: Code = Code {
     number: 3001,
@@ -330,6 +337,7 @@ pub const ALL: &[Code] = &[
     PORT_IN_USE,
     CERTIFICATE_EXPIRED,
     DRAINING,
+    CERTIFICATE_REFUSED,
     TOKEN_MALFORMED,
     TOKEN_WRONG,
     TOKEN_REVOKED,
