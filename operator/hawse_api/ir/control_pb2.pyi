@@ -322,9 +322,14 @@ class RenewAgent(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     TOKEN_UID_FIELD_NUMBER: _builtins.int
     AGENT_ID_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
     token_uid: _builtins.str
     """From the verified certificate of the session, not from the request."""
     agent_id: _builtins.str
+    certificate: _builtins.bytes
+    """The verified certificate itself, DER. The CSR must be for the same key, which only the agent has: so an exit node cannot
+    ask for certificates in an agent's name.
+    """
     @_builtins.property
     def request(self) -> _frames_pb2.RenewRequest: ...
     def __init__(
@@ -333,10 +338,11 @@ class RenewAgent(_message.Message):
         request: _frames_pb2.RenewRequest | None = ...,
         token_uid: _builtins.str = ...,
         agent_id: _builtins.str = ...,
+        certificate: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "request", b"request", "token_uid", b"token_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "certificate", b"certificate", "request", b"request", "token_uid", b"token_uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,12 +380,17 @@ class FromOperator(_message.Message):
     RELAY_FIELD_NUMBER: _builtins.int
     RENEWED_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     """The Lease's transitions: a node refuses messages of a lower term than it has seen."""
     sequence: _builtins.int
     """Counts up by one within a stream."""
     remove: _builtins.str
     """Key of an object."""
+    hash: _builtins.str
+    """Of `upsert`: its hash as the operator computed it. The node echoes it in acks and in NodeHello.have, because a node that
+    does not know every field would compute another one.
+    """
     @_builtins.property
     def upsert(self) -> _ir_pb2.Object: ...
     @_builtins.property
@@ -408,10 +419,11 @@ class FromOperator(_message.Message):
         relay: Global___RelayReply | None = ...,
         renewed: Global___Renewed | None = ...,
         go_away: Global___GoAway | None = ...,
+        hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_of_snapshot", b"end_of_snapshot", "go_away", b"go_away", "material", b"material", "message", b"message", "relay", b"relay", "remove", b"remove", "renewed", b"renewed", "upsert", b"upsert"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_of_snapshot", b"end_of_snapshot", "go_away", b"go_away", "material", b"material", "message", b"message", "relay", b"relay", "remove", b"remove", "renewed", b"renewed", "sequence", b"sequence", "term", b"term", "upsert", b"upsert"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_of_snapshot", b"end_of_snapshot", "go_away", b"go_away", "hash", b"hash", "material", b"material", "message", b"message", "relay", b"relay", "remove", b"remove", "renewed", b"renewed", "sequence", b"sequence", "term", b"term", "upsert", b"upsert"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["upsert", "remove", "material", "end_of_snapshot", "relay", "renewed", "go_away"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
@@ -426,7 +438,7 @@ class EndOfSnapshot(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keys of all objects of the snapshot; what the node holds beyond them it removes."""
+        """Keys of all objects of the snapshot, and "material/<id>"; what the node holds beyond them it removes."""
 
     def __init__(
         self,

@@ -203,21 +203,25 @@ class Refused(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """"HAWSE-2003" """
     message: _builtins.str
     final: _builtins.bool
     """True: connecting again will not help until somebody acts."""
+    epoch: _builtins.int
+    """Of HAWSE-2007: the highest epoch that the node knows; propose a higher one."""
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         final: _builtins.bool = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "final", b"final", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "epoch", b"epoch", "final", b"final", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,6 +357,7 @@ class RenewRequest(_message.Message):
 
     CSR_FIELD_NUMBER: _builtins.int
     csr: _builtins.bytes
+    """PKCS#10, DER; for the key of the certificate that this session was opened with."""
     def __init__(
         self,
         *,
