@@ -1,0 +1,200 @@
+"""ExitNode: a group of exit-node replicas in one region: the unit of placement and scale."""
+
+import ipaddress
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from hawse_api.v1alpha1.meta import SHORT_NAME_RULE, DnsLabel, Duration, Resource, ResourceStatus, ShortName, between
+from hawse_api.v1alpha1.schema import (
+    LIST_SET,
+    PRESERVE_UNKNOWN,
+    Choice,
+    Column,
+    Definition,
+    Int32,
+    Members,
+    Model,
+    Rule,
+    Scale,
+    Scope,
+    condition_columns,
+    immutable,
+)
+
+
+class DeploymentType(StrEnum):
+    """Who makes the exit node's pods."""
+
+    MANAGED = "Managed"
+
+
+class AddressType(StrEnum):
+    """Where visitors and agents find an exit node."""
+
+    POD_IPS = "PodIPs"
+    SERVICE = "Service"
+    STATIC = "Static"
+
+
+class ServiceType(StrEnum):
+    """Type of the Service in front of the pods."""
+
+    LOAD_BALANCER = "LoadBalancer"
+    NODE_PORT = "NodePort"
+    CLUSTER_IP = "ClusterIP"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+"""Pattern of resource.Quantity, as controller-gen writes it."""
+Quantity = Annotated[int, Field(strict=True)] | Annotated[str, Field(pattern=QUANTITY)]
+Address = Annotated[
+    str,
+    Field(min_length=2, max_length=45),
+    Rule(cel="isIP(self)", message="must be an IPv4 or IPv6 address", holds=_is_address),
+]
+_LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class Resources(Model):
+    """What the container asks for, as in a pod."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Reserved for it: `cpu: 250m`."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """The most it gets: `memory: 512Mi`."""
+
+
+class ManagedDeployment(Model):
+    """A Deployment that the operator owns."""
+
+    node_selector: Annotated[dict[str, _LabelValue], Field(max_length=32)] | None = None
+    """Labels of the nodes that may run the pods: how a region is chosen in this cluster."""
+    resources: Resources | None = None
+    """What the container asks for."""
+    pod_template_patch: Annotated[dict[str, Any], Field(json_schema_extra=PRESERVE_UNKNOWN)] | None = None
+    """Merged into the pod template last (strategic for containers and volumes by name): tolerations, affinity,
+    annotations, whatever has no field here."""
+
+
+class Deployment(Choice):
+    """How the pods come to be."""
+
+    choices: ClassVar[Members] = {DeploymentType.MANAGED: "managed"}
+
+    type: DeploymentType
+    """Managed: the operator makes a Deployment in its own namespace."""
+    managed: ManagedDeployment | None = None
+    """Settings of that Deployment; `{}` for the defaults."""
+
+
+class ServiceAddress(Model):
+    """A Service in front of the pods."""
+
+    type: ServiceType = ServiceType.LOAD_BALANCER
+    """LoadBalancer, NodePort or ClusterIP."""
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None = None
+    """Annotations of the Service: what the load balancer of your cloud asks for."""
+
+
+class StaticAddress(Model):
+    """Addresses that lead to the pods by means outside the cluster."""
+
+    ips: Annotated[tuple[Address, ...], Field(min_length=1, max_length=16, json_schema_extra=LIST_SET)]
+    """Addresses that visitors and agents connect to."""
+
+
+class ExitNodeAddress(Choice):
+    """Where visitors and agents find the exit node."""
+
+    choices: ClassVar[Members] = {
+        AddressType.POD_IPS: None,
+        AddressType.SERVICE: "service",
+        AddressType.STATIC: "static",
+    }
+
+    type: AddressType
+    """PodIPs: the pods' own addresses. Service: a Service that the operator makes. Static: addresses named here."""
+    service: ServiceAddress | None = None
+    """The Service; `{}` for the defaults."""
+    static: StaticAddress | None = None
+    """The addresses."""
+
+
+class Shutdown(Model):
+    """How a pod stops."""
+
+    drain_timeout: Annotated[Duration, between("1s", "1h")] = "60s"
+    """How long requests in flight may take to end after agents were told to leave."""
+
+
+class ExitNodeSpec(Model):
+    """What the platform team wants."""
+
+    rules = (immutable("fleetName"),)
+
+    fleet_name: ShortName = "default"
+    """The Fleet it belongs to. Immutable."""
+    region: DnsLabel
+    """Region that it serves, in your own words; several ExitNodes may share one."""
+    replicas: Annotated[Int32, Field(ge=0, le=100)] = 1
+    """Pods. More than one is not served yet (Accepted=False/NeedsBackhaul): add ExitNodes instead."""
+    deployment: Deployment = Deployment(type=DeploymentType.MANAGED, managed=ManagedDeployment())
+    """How the pods come to be."""
+    address: ExitNodeAddress = ExitNodeAddress(type=AddressType.POD_IPS)
+    """Where visitors and agents find it."""
+    shutdown: Shutdown = Shutdown()
+    """How a pod stops."""
+
+
+class ExitNodeStatus(ResourceStatus):
+    """What the operator found and did."""
+
+    replicas: Annotated[Int32, Field(ge=0)] | None = None
+    """Pods that exist."""
+    ready_replicas: Annotated[Int32, Field(ge=0)] | None = None
+    """Pods that have their configuration and listen."""
+    selector: Annotated[str, Field(max_length=1024)] | None = None
+    """Label selector of the pods, for `kubectl scale` and autoscalers."""
+    addresses: Annotated[
+        tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=64, json_schema_extra=LIST_SET)
+    ] = ()
+    """Addresses or names that visitors and agents connect to."""
+    agents: Annotated[Int32, Field(ge=0)] | None = None
+    """Agents connected; coarse."""
+
+
+class ExitNode(Resource):
+    """A group of exit-node replicas in one region: the unit of placement and scale."""
+
+    rules = (SHORT_NAME_RULE,)
+    definition: ClassVar[Definition] = Definition(
+        kind="ExitNode",
+        plural="exitnodes",
+        short="xn",
+        scope=Scope.CLUSTER,
+        columns=(
+            Column("Fleet", ".spec.fleetName", description="The Fleet it belongs to."),
+            Column("Region", ".spec.region", description="Region that it serves."),
+            Column("Pods", ".status.readyReplicas", "integer", "Pods that serve."),
+            Column("Agents", ".status.agents", "integer", "Agents connected."),
+            Column("Addresses", ".status.addresses", description="Where visitors and agents find it.", wide=True),
+            *condition_columns(),
+        ),
+        selectable=(".spec.fleetName", ".spec.region"),
+        scale=Scale(".spec.replicas", ".status.replicas", ".status.selector"),
+    )
+
+    spec: ExitNodeSpec
+    status: ExitNodeStatus = ExitNodeStatus()

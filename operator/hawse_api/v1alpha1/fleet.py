@@ -1,0 +1,152 @@
+"""Fleet: what a group of ExitNodes shares: the domain, public ports, the certificate, who may use it."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from hawse_api.v1alpha1.meta import (
+    SHORT_NAME_RULE,
+    DnsLabel,
+    Duration,
+    LabelSelector,
+    LocalRef,
+    Resource,
+    ResourceStatus,
+    between,
+)
+from hawse_api.v1alpha1.schema import (
+    LIST_SET,
+    Choice,
+    Column,
+    Definition,
+    Int32,
+    Members,
+    Model,
+    Scope,
+    condition_columns,
+    immutable,
+)
+
+_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DOMAIN_PATTERN = rf"^{_LABEL}(\.{_LABEL})+$"
+DOMAIN_MAX = 253 - 63 - 1
+"""A subdomain of 63 characters and its dot still fit into a name of DNS."""
+
+Port = Annotated[Int32, Field(ge=1, le=65535)]
+
+DEFAULT_RESERVED = ("www", "auth", "api", "admin", "mail", "wpad", "autodiscover", "mta-sts", "connect")
+"""Names that browsers, mail and agents trust more than others."""
+
+
+class CertificateType(StrEnum):
+    """Where the wildcard certificate comes from."""
+
+    SELF_SIGNED = "SelfSigned"
+    SECRET = "Secret"  # noqa: S105 - a kind
+
+
+class NamespacesFrom(StrEnum):
+    """Which namespaces may use a fleet."""
+
+    ALL = "All"
+    SELECTOR = "Selector"
+    NONE = "None"
+
+
+class Listeners(Model):
+    """Public ports: those that URLs, tokens and redirects name. Containers listen on 8443 and 7443."""
+
+    https: Port = 443
+    """TCP, visitors."""
+    agents: Port = 7443
+    """UDP, agents."""
+
+
+class Certificate(Choice):
+    """The certificate for *.<domain>."""
+
+    choices: ClassVar[Members] = {CertificateType.SELF_SIGNED: None, CertificateType.SECRET: "secret"}
+
+    type: CertificateType
+    """SelfSigned: made by the operator's own CA, for trying things out. Secret: yours."""
+    secret: LocalRef | None = None
+    """A Secret of type kubernetes.io/tls in the operator's namespace; read again every minute."""
+
+
+class AllowedNamespaces(Choice):
+    """Which namespaces may use the fleet."""
+
+    discriminator = "from_"
+    choices: ClassVar[Members] = {
+        NamespacesFrom.ALL: None,
+        NamespacesFrom.SELECTOR: "selector",
+        NamespacesFrom.NONE: None,
+    }
+
+    from_: Annotated[NamespacesFrom, Field(alias="from")]
+    """All, None, or Selector: those whose labels match."""
+    selector: LabelSelector | None = None
+    """Labels of the Namespace objects."""
+
+    def allows(self, namespace_labels: dict[str, str]) -> bool:
+        """Say whether a namespace with these labels may use the fleet."""
+        match self.from_:
+            case NamespacesFrom.ALL:
+                return True
+            case NamespacesFrom.NONE:
+                return False
+            case NamespacesFrom.SELECTOR:
+                return self.selector is not None and self.selector.matches(namespace_labels)
+
+
+class FleetSpec(Model):
+    """What the platform team wants."""
+
+    rules = (immutable("domain"),)
+
+    domain: Annotated[str, Field(min_length=3, max_length=DOMAIN_MAX, pattern=DOMAIN_PATTERN)]
+    """Names of tunnels hang below it: tunnels.example.com. It is also the trust domain of all certificates.
+    Immutable; two Fleets never share or nest domains."""
+    listeners: Listeners = Listeners()
+    """Public ports."""
+    certificate: Certificate = Certificate(type=CertificateType.SELF_SIGNED)
+    """The certificate for *.<domain>."""
+    allowed_namespaces: AllowedNamespaces = AllowedNamespaces(from_=NamespacesFrom.NONE)
+    """Which namespaces may use the fleet; none unless said so."""
+    reserved_names: Annotated[tuple[DnsLabel, ...], Field(max_length=128, json_schema_extra=LIST_SET)] = (
+        DEFAULT_RESERVED
+    )
+    """Labels that no tenant gets. `connect`, `tcp-<n>` and `udp-<n>` are always among them."""
+    tombstone_for: Annotated[Duration, between("0s", "87600h")] = "2160h"
+    """How long a released name is kept for the namespace that held it."""
+
+
+class FleetStatus(ResourceStatus):
+    """What the operator found and did."""
+
+    certificate_secret_name: Annotated[str, Field(max_length=253)] | None = None
+    """Secret in the operator's namespace with the certificate in use."""
+    exit_nodes: Annotated[Int32, Field(ge=0)] | None = None
+    """ExitNodes that name this Fleet."""
+
+
+class Fleet(Resource):
+    """What ExitNodes share: the domain, public ports, the certificate, who may use it."""
+
+    rules = (SHORT_NAME_RULE,)
+    definition: ClassVar[Definition] = Definition(
+        kind="Fleet",
+        plural="fleets",
+        short="flt",
+        scope=Scope.CLUSTER,
+        columns=(
+            Column("Domain", ".spec.domain", description="Names of tunnels hang below it."),
+            Column("Exit Nodes", ".status.exitNodes", "integer", "ExitNodes that name this Fleet."),
+            *condition_columns(),
+        ),
+        selectable=(".spec.domain",),
+    )
+
+    spec: FleetSpec
+    status: FleetStatus = FleetStatus()

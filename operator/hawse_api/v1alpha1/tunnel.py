@@ -1,0 +1,182 @@
+"""Tunnel: a public address and where it leads. The only object that an app developer has to know.
+
+Served: HTTP tunnels under the fleet's domain that lead to an agent. Other protocols, hosts and targets are refused
+until they are built.
+"""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from hawse_api.v1alpha1.meta import DnsLabel, Duration, LocalRef, Resource, ResourceStatus, ShortName, between
+from hawse_api.v1alpha1.schema import (
+    Bool,
+    Choice,
+    Column,
+    Definition,
+    Members,
+    Model,
+    Rule,
+    Scope,
+    Status,
+    condition_columns,
+    immutable,
+    list_map,
+)
+
+
+class Protocol(StrEnum):
+    """What visitors speak."""
+
+    HTTP = "HTTP"
+
+
+class HostType(StrEnum):
+    """Where the public name comes from."""
+
+    SUBDOMAIN = "Subdomain"
+
+
+class TargetType(StrEnum):
+    """What a tunnel leads to."""
+
+    AGENT = "Agent"
+
+
+class AppProtocol(StrEnum):
+    """What the app speaks."""
+
+    HTTP1 = "HTTP1"
+    H2C = "H2C"
+
+
+class ReclaimPolicy(StrEnum):
+    """What becomes of a name when its Tunnel is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+Subdomain = Annotated[
+    DnsLabel,
+    Rule(
+        cel="!self.startsWith('xn--')",
+        message="internationalised names (xn--) are not served: they imitate others' names",
+        holds=lambda label: not label.startswith("xn--"),
+    ),
+]
+
+
+class Host(Choice):
+    """The public name."""
+
+    choices: ClassVar[Members] = {HostType.SUBDOMAIN: "subdomain"}
+
+    type: HostType
+    """Subdomain: one label under the fleet's domain."""
+    subdomain: Subdomain | None = None
+    """One DNS label in lower case: `shop` becomes shop.<domain of the fleet>."""
+
+
+class AgentTarget(Model):
+    """An agent, on a laptop or anywhere."""
+
+    token_ref: LocalRef
+    """The AgentToken of the same namespace whose agents may serve this tunnel. Which local port they lead to is their
+    user's choice."""
+
+
+class Target(Choice):
+    """Where a tunnel leads."""
+
+    choices: ClassVar[Members] = {TargetType.AGENT: "agent"}
+
+    type: TargetType
+    """Agent: whoever enrolled with an AgentToken."""
+    agent: AgentTarget | None = None
+    """Which agents."""
+    app_protocol: AppProtocol = AppProtocol.HTTP1
+    """What the app speaks: HTTP1 (WebSocket too), or H2C (HTTP/2 without TLS, as gRPC servers do)."""
+
+
+class Timeouts(Model):
+    """How long a visitor's request may take."""
+
+    request: Annotated[Duration, between("100ms", "1h")] = "60s"
+    """From the whole request sent until the head of the app's answer; then the visitor gets 504 HAWSE-1004."""
+    idle: Annotated[Duration, between("1s", "24h")] = "1h"
+    """Without a byte in either direction, for WebSockets and streamed bodies."""
+
+
+class Traffic(Model):
+    """How requests are treated on their way."""
+
+    timeouts: Timeouts = Timeouts()
+    """Limits of time."""
+
+
+class TunnelSpec(Model):
+    """What the developer wants."""
+
+    rules = (immutable("fleetName"), immutable("host"))
+
+    fleet_name: ShortName = "default"
+    """The Fleet whose exit nodes serve this tunnel. Immutable."""
+    protocol: Protocol = Protocol.HTTP
+    """HTTP: HTTP/1.1 and HTTP/2 over TLS, WebSocket, server-sent events."""
+    host: Host
+    """The public name. Immutable: another name is another Tunnel."""
+    target: Target
+    """Where it leads."""
+    traffic: Traffic = Traffic()
+    """How requests are treated on their way."""
+    reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN
+    """What becomes of the name when this Tunnel is deleted. Retain: it is kept for this namespace for the fleet's
+    tombstoneFor. Delete: it is free at once."""
+    suspend: Bool = False
+    """True: hold the name and serve nothing; visitors get 503 HAWSE-1008."""
+
+
+class RegionStatus(Status):
+    """One region."""
+
+    name: DnsLabel
+    """Region, as in ExitNode.spec.region."""
+    ready: Bool
+    """Whether every ready pod of the region serves this tunnel as it now is."""
+
+
+class TunnelStatus(ResourceStatus):
+    """What the operator found and did."""
+
+    hostname: Annotated[str, Field(max_length=253)] | None = None
+    """The public name."""
+    url: Annotated[str, Field(max_length=300)] | None = None
+    """The address to visit."""
+    reservation_name: Annotated[str, Field(max_length=253)] | None = None
+    """The SubdomainReservation that holds the name."""
+    regions: Annotated[tuple[RegionStatus, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    """Where it is served."""
+
+
+class Tunnel(Resource):
+    """A public address and where it leads: the only object that an app developer has to know."""
+
+    definition: ClassVar[Definition] = Definition(
+        kind="Tunnel",
+        plural="tunnels",
+        short="tun",
+        scope=Scope.NAMESPACED,
+        columns=(
+            Column("Host", ".status.hostname", description="The public name."),
+            Column("Protocol", ".spec.protocol", description="What visitors speak."),
+            Column("Target", ".spec.target.type", description="What it leads to."),
+            Column("URL", ".status.url", description="The address to visit.", wide=True),
+            *condition_columns(),
+        ),
+        selectable=(".spec.fleetName", ".spec.host.subdomain", ".spec.target.agent.tokenRef.name"),
+    )
+
+    spec: TunnelSpec
+    status: TunnelStatus = TunnelStatus()
