@@ -5,6 +5,10 @@
 //! `operator/hawse_api/ir/*.proto`; control.proto is missing because only Python speaks it.
 
 pub mod codes;
+pub mod frame;
+pub mod limits;
+pub mod prefixed;
+pub mod stream_open;
 
 /// What an exit node is told to serve (ir.proto).
 #[allow(

@@ -2,6 +2,8 @@
 //!
 //! A test and not a build script: nothing but prost is needed to compile the crate, and a change of the wire shows in review.
 
+#![allow(clippy::expect_used, reason = "a test says what it relies on by failing")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

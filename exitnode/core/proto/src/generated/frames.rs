@@ -96,6 +96,9 @@ pub struct Refused {
     /// True: connecting again will not help until somebody acts.
     #[prost(bool, tag = "3")]
     pub r#final: bool,
+    /// Of HAWSE-2007: the highest epoch that the node knows; propose a higher one.
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
 }
 /// Tunnels that this agent's token may serve.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -141,6 +144,7 @@ pub struct Drain {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewRequest {
+    /// PKCS#10, DER; for the key of the certificate that this session was opened with.
     #[prost(bytes = "vec", tag = "1")]
     pub csr: ::prost::alloc::vec::Vec<u8>,
 }
