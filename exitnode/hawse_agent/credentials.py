@@ -6,6 +6,7 @@ never leaves the file except towards the core. Called by login.py (writes), runn
 """
 
 import datetime as dt
+import json
 import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -137,8 +138,8 @@ def encode(credentials: Credentials) -> bytes:
         ),
         roots_pem=_pem(credentials.roots),
     )
-    plain = model.model_copy(update={"key_pem": model.key_pem.get_secret_value()})
-    return plain.model_dump_json(indent=2, warnings=False).encode() + b"\n"
+    plain = {**model.model_dump(mode="json"), "key_pem": model.key_pem.get_secret_value()}
+    return json.dumps(plain, indent=1).encode() + b"\n"
 
 
 def decode(content: bytes) -> Credentials:

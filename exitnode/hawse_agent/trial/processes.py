@@ -30,6 +30,7 @@ START_S = 30.0
 _STOP_S = 10.0
 _POLL_S = 0.05
 _TAIL_BYTES = 4000
+_MODULES = {"hawse": "hawse_agent", "hawse-exitnode": "hawse_exitnode"}
 
 
 class TrialError(Exception):
@@ -206,7 +207,7 @@ class Trial:
             admin_port=free_port(at, 9090),
         )
         file = self.directory / f"{place.name}.json"
-        process = self.process(place.name, [_program("hawse-exitnode"), "static", str(file)])
+        process = self.process(place.name, [*_program("hawse-exitnode"), "static", str(file)])
         node = ExitNode(place, file, process)
         self.exit_nodes.append(node)
         self.write(node)
@@ -238,7 +239,7 @@ class Trial:
     def agent(self, *arguments: str, config: Path | None = None, name: str = "agent") -> Process:
         """An agent's process, not started; `arguments` as a user types them ("http", "3000")."""
         directory = config or self.login(name)
-        return self.process(name, [_program("hawse"), *arguments], HAWSE_CONFIG_DIR=str(directory))
+        return self.process(name, [*_program("hawse"), *arguments], HAWSE_CONFIG_DIR=str(directory))
 
     def process(self, name: str, argv: Sequence[str], **environment: str) -> Process:
         """Make a process that ends with the trial."""
@@ -279,9 +280,10 @@ def free_port(
         return port
 
 
-def _program(name: str) -> str:
-    """A console script of this installation: beside the running interpreter, never from PATH."""
-    return str(Path(sys.executable).parent / name)
+def _program(name: str) -> list[str]:
+    """A program of this installation: the console script beside the running interpreter, never one from PATH."""
+    script = Path(sys.executable).parent / name
+    return [str(script)] if script.exists() else [sys.executable, "-m", _MODULES[name]]
 
 
 def _silent(_: str) -> None:
