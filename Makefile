@@ -42,7 +42,7 @@ core-release: .venv/.deps ## the same with the release profile: for measurements
 	HAWSE_CORE_PROFILE=release $(UV) pip install -q --no-deps --no-build-isolation -e .
 
 tools: .venv/.deps ## build everything that the demo needs, in parallel
-	@$(BIN)/python scripts/build.py core devcluster helm
+	@$(BIN)/python scripts/build.py core go
 	@touch .venv/.core
 
 demo: prereqs tools ## the main job before your eyes: cluster, chart, exit nodes, tunnel, agent, visitors (CHECK=1 ends by itself)

@@ -136,7 +136,7 @@ def _build_once(tool: Tool, go: str, cache: Path, path: Path) -> None:
         partial = path.with_suffix(".partial")
         command = [go, "build", f"-modfile={modfile}", f"-ldflags={_ldflags(tool)}", "-o", str(partial), tool.package]
         started = time.monotonic()
-        usual = _usual_times(cache).get(tool.name, tool.usual_s)
+        usual = usual_times(cache).get(tool.name, tool.usual_s)
         try:
             _run_with_progress(command, environment, log, tool.name, usual)
             partial.replace(path)
@@ -144,7 +144,7 @@ def _build_once(tool: Tool, go: str, cache: Path, path: Path) -> None:
             partial.unlink(missing_ok=True)
             if not path.exists():
                 path.parent.rmdir()
-        _remember(cache, tool.name, time.monotonic() - started)
+        remember(cache, tool.name, time.monotonic() - started)
         _drop_old_builds(path, tool.name)
 
 
@@ -278,7 +278,8 @@ def duration(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
-def _usual_times(cache: Path) -> dict[str, float]:
+def usual_times(cache: Path) -> dict[str, float]:
+    """Seconds that builds took on this machine, by name."""
     try:
         times = json.loads((cache / "build-times.json").read_text())
     except (OSError, ValueError):
@@ -286,10 +287,11 @@ def _usual_times(cache: Path) -> dict[str, float]:
     return {str(name): float(value) for name, value in times.items()}
 
 
-def _remember(cache: Path, name: str, seconds: float) -> None:
+def remember(cache: Path, name: str, seconds: float) -> None:
+    """Keep how long a build took, for the next live line."""
     path = cache / "build-times.json"
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_usual_times(cache) | {name: round(seconds, 1)}))
+    partial.write_text(json.dumps(usual_times(cache) | {name: round(seconds, 1)}))
     partial.replace(path)
 
 
