@@ -1,0 +1,48 @@
+{{/* Labels of every object. */}}
+{{- define "hawse.labels" -}}
+app.kubernetes.io/name: hawse
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: hawse
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* Labels that find the operator's pods. */}}
+{{- define "hawse.operatorSelector" -}}
+app.kubernetes.io/name: hawse
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{/* An image: dict "image" (repository, tag, digest) "root" $ */}}
+{{- define "hawse.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* What the operator may do with the objects of tenants; the same rules in a ClusterRole or in Roles. */}}
+{{- define "hawse.tenantRules" -}}
+- apiGroups: [hawse.dev]
+  resources: [tunnels, agenttokens]
+  verbs: [get, list, watch, patch]  # patch: finalizers
+- apiGroups: [hawse.dev]
+  resources: [agentsessions]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [hawse.dev]
+  resources: [tunnels/status, agenttokens/status, agentsessions/status]
+  verbs: [get, patch]
+- apiGroups: [hawse.dev]
+  resources: [tunnels/finalizers, agenttokens/finalizers]
+  verbs: [update]  # children with blockOwnerDeletion
+# By name only: no list, no watch. The policy in secretpolicy.yaml binds all but get to Secrets that the operator made.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch, delete]
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
