@@ -80,6 +80,7 @@ class Reason(StrEnum):
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
     RESERVED_LABEL = "ReservedLabel"
     FLEET_NOT_FOUND = "FleetNotFound"
+    FLEET_NOT_READY = "FleetNotReady"
     DOMAIN_OVERLAP = "DomainOverlap"
     NEEDS_BACKHAUL = "NeedsBackhaul"
     SUSPENDED = "Suspended"
@@ -105,6 +106,7 @@ class Reason(StrEnum):
     NO_AGENT = "NoAgent"
     # AgentToken
     EXPIRED = "Expired"
+    SECRET_IN_USE = "SecretInUse"  # noqa: S105 - a reason
     USED_UP = "UsedUp"
     # SubdomainReservation
     BOUND = "Bound"

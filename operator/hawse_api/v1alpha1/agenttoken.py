@@ -83,6 +83,8 @@ class AgentTokenStatus(ResourceStatus):
     """The agents that enrolled; each counts against maxAgents."""
     last_used_time: Time | None = None
     """When an agent last enrolled."""
+    reissue: Annotated[str, Field(max_length=256)] | None = None
+    """Value of the annotation hawse.dev/reissue that was last acted on."""
 
 
 class AgentToken(Resource):
