@@ -149,6 +149,9 @@ class OwnerReference(Status):
     block_owner_deletion: bool | None = None
 
 
+_SET_BY_SERVER = ("uid", "generation", "resourceVersion", "creationTimestamp", "deletionTimestamp")
+
+
 class ObjectMeta(Status):
     """What we read of metav1.ObjectMeta."""
 
@@ -165,9 +168,12 @@ class ObjectMeta(Status):
     owner_references: tuple[OwnerReference, ...] = ()
 
     def dump(self) -> dict[str, Any]:
-        """Return what can be sent: fields that say nothing are left out, and so is what the API server sets."""
+        """Return what can be sent: fields that say nothing are left out, and so is what the API server sets.
+
+        resourceVersion too: with server-side apply it would turn every write into a wager on being first.
+        """
         kept = super().dump()
-        for key in ("uid", "generation", "resourceVersion", "creationTimestamp", "deletionTimestamp"):
+        for key in _SET_BY_SERVER:
             kept.pop(key, None)
         return {key: value for key, value in kept.items() if value}
 
