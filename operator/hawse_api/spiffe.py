@@ -1,6 +1,6 @@
 """SPIFFE URIs of certificates: who an exit node or an agent is. Pure; written once for both ends.
 
-Does not read certificates (operator: control/ca.py, exit node: keys.py do) and decides no permission: that is in the IR.
+Does not read certificates (control/ca.py and hawse_exitnode/keys.py do) and decides no permission: that is in the IR.
 Strict: a URI that is not exactly of one of the two forms is nobody's.
 """
 

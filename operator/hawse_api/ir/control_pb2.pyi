@@ -327,9 +327,7 @@ class RenewAgent(_message.Message):
     """From the verified certificate of the session, not from the request."""
     agent_id: _builtins.str
     certificate: _builtins.bytes
-    """The verified certificate itself, DER. The CSR must be for the same key, which only the agent has: so an exit node cannot
-    ask for certificates in an agent's name.
-    """
+    """The verified certificate itself, DER: RenewRequest.proof is by its key."""
     @_builtins.property
     def request(self) -> _frames_pb2.RenewRequest: ...
     def __init__(

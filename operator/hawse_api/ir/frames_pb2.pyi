@@ -356,16 +356,22 @@ class RenewRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CSR_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     csr: _builtins.bytes
-    """PKCS#10, DER; for the key of the certificate that this session was opened with."""
+    """PKCS#10, DER; P-256."""
+    proof: _builtins.bytes
+    """ECDSA with SHA-256 (DER) over csr, by the key of the certificate that this session was opened with: an exit node, which
+    has not that key, cannot ask in the agent's name.
+    """
     def __init__(
         self,
         *,
         csr: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr", "proof", b"proof"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,7 +1,7 @@
-"""What enrolment has to ask of Kubernetes, as two Protocols. Reconcile implements them; tests/support/control.py has fakes.
+"""What enrolment has to ask of Kubernetes, as two Protocols.
 
-Implementations answer from a cache or with one bounded call (timeout inside); what is refused comes back as a value with words for the
-person who reads it, and only failures of Kubernetes itself are raised: as `BookUnavailableError`.
+Reconcile implements them; tests/support/control.py has fakes. Implementations answer from a cache or with one bounded call (timeout inside); what is refused comes back as a value
+with words for the person who reads it, and only failures of Kubernetes itself are raised: as `BookUnavailableError`.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,9 @@ class TokenBook(Protocol):
         """The token whose AgentToken has this UID (renewals); None = deleted."""
 
     async def count(self, record: TokenRecord, agent_id: str) -> bool:
-        """Persist that the agent enrolled with the token (status.agents; for a Once token: used up), before it gets a certificate.
+        """Persist that the agent enrolled with the token, before it gets a certificate.
+
+        That is status.agents, and for a Once token that it is used up.
 
         Returns False without writing if the record is not the newest: the caller finds it again and decides again.
         """
@@ -73,7 +75,7 @@ class NodeBook(Protocol):
     """Exit node pods."""
 
     async def review(self, service_account_token: str) -> NodeIdentity | NodeRefusal:
-        """TokenReview (audience `hawse`), then the bound pod and its owners. Names come from there, never from the request."""
+        """TokenReview (audience `hawse`), then the bound pod and its owners; names come from there only."""
 
     def find(self, exit_node: str, pod: str) -> NodeIdentity | None:
         """From the cache: the exit node behind a certificate; None if its ExitNode or Fleet does not exist any more."""

@@ -1,8 +1,9 @@
 """Hub: what every exit node of a fleet shall hold, and what each of them answered.
 
-Reconcile publishes objects and reads acknowledgements; the gRPC service attaches one `Outbox` per connected exit node and
-reports what it hears. All methods are called on the event loop and return at once. The hub decides nothing about resources,
-does no I/O, and forgets everything with the process: after a restart reconcile publishes again and exit nodes say what they have.
+Reconcile publishes objects and reads acknowledgements; the gRPC service attaches one `Outbox` per connected exit node
+and reports what it hears. All methods are called on the event loop and return at once. The hub decides nothing about
+resources, does no I/O, and forgets everything with the process: after a restart reconcile publishes again and exit
+nodes say what they have.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ class Hub:
             for outbox in state.outboxes():
                 outbox.mark(key)
 
-    def put_certificate(self, fleet: str, id: str, chain_pem: bytes, key_pem: bytes) -> None:  # noqa: A002 - the contract's word
+    def put_certificate(self, fleet: str, id: str, chain_pem: bytes, key_pem: bytes) -> None:  # noqa: A002
         """Give all exit nodes of the fleet a certificate with its key; `id` is "certificate/<name>"."""
         state = self._fleet(fleet)
         material = control_pb2.Material(
@@ -288,7 +289,7 @@ class Hub:
             self.on_change(SessionsChanged(identity.fleet, frozenset(changed)))
 
     def sweep(self) -> None:
-        """Forget sessions of pods that are silent for 30 s, and pods that left ten minutes ago. Call every few seconds."""
+        """Forget sessions of pods silent for 30 s, and pods that left ten minutes ago. Call every few seconds."""
         now = self._clock()
         for fleet, state in self._fleets.items():
             for node in list(state.nodes.values()):

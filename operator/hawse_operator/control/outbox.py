@@ -1,8 +1,8 @@
 """Outbox: what one connected exit node still has to be told, coalesced by key.
 
-A node that reads slowly costs one dictionary entry per object that changed, however often it changed, and never holds up
-another node. The gRPC service takes messages one at a time, in the only safe order: material before the objects that name
-it, everything before EndOfSnapshot. Made by the hub, used by `stream`; no I/O here.
+A node that reads slowly costs one dictionary entry per object that changed, however often it changed, and never holds
+up another node. The gRPC service takes messages one at a time, in the only safe order: material before the objects
+that name it, everything before EndOfSnapshot. Made by the hub, used by `stream`; no I/O here.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Desired:
         held = self._objects.get(key)
         return None if held is None else held[0]
 
-    def keys(self) -> list[str]:
-        """All keys, material first, then the fleet and tokens before the tunnels that name them (alphabetical does it)."""
+    def all_keys(self) -> list[str]:
+        """All keys: material, then the fleet and tokens before the tunnels (alphabetical does it)."""
         return [MATERIAL + id_ for id_ in sorted(self._materials)] + sorted(self._objects)
 
     def message(self, key: str) -> control_pb2.FromOperator | None:
@@ -81,7 +81,7 @@ class Outbox:
         self._replies: deque[control_pb2.FromOperator] = deque(maxlen=MAX_REPLIES)
         self._snapshot_sent = False
         self._end_reason: str | None = None
-        for key in desired.keys():
+        for key in desired.all_keys():
             self.mark(key)
 
     @property
@@ -127,7 +127,7 @@ class Outbox:
             return message
         if self._desired.complete and not self._snapshot_sent:
             self._snapshot_sent = True
-            return control_pb2.FromOperator(end_of_snapshot=control_pb2.EndOfSnapshot(keys=self._desired.keys()))
+            return control_pb2.FromOperator(end_of_snapshot=control_pb2.EndOfSnapshot(keys=self._desired.all_keys()))
         return None
 
     def _take_key(self, pending: dict[str, None]) -> control_pb2.FromOperator | None:

@@ -144,9 +144,13 @@ pub struct Drain {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewRequest {
-    /// PKCS#10, DER; for the key of the certificate that this session was opened with.
+    /// PKCS#10, DER; P-256.
     #[prost(bytes = "vec", tag = "1")]
     pub csr: ::prost::alloc::vec::Vec<u8>,
+    /// ECDSA with SHA-256 (DER) over csr, by the key of the certificate that this session was opened with: an exit node, which
+    /// has not that key, cannot ask in the agent's name.
+    #[prost(bytes = "vec", tag = "2")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewResponse {
