@@ -1,0 +1,204 @@
+"""Steps 1 to 4: the cluster, the chart, the fleet, and the developer's tunnel with app and agent."""
+
+import re
+import shlex
+import socket
+import time
+from typing import Any
+
+from demo import kube
+from demo.errors import DemoError
+from demo.report import seconds
+from demo.session import FLEET_FILE, NAMESPACE, REGIONS, RELEASE, SYSTEM, TOKEN, TUNNEL, TUNNEL_FILE, Session
+from demo.visits import Door, Visitor
+
+KUBERNETES = "v1.37"
+KINDS = ("agentsessions", "agenttokens", "exitnodes", "fleets", "subdomainreservations", "tunnels")
+_PORT_HTTPS = 8443
+_APP_START_S = 10.0
+_READY_S = 60
+_LINKS_S = 20.0
+
+
+def check_ports(session: Session) -> None:
+    """Both ports on 127.0.0.1 must be free before minutes are spent.
+
+    Raises:
+        DemoError: one is not.
+    """
+    settings = session.settings
+    for port, purpose, variable in (
+        (settings.app_port, "the sample app", "HAWSE_DEMO_APP_PORT"),
+        (settings.https_port, "visitors (your browser)", "HAWSE_DEMO_HTTPS_PORT"),
+    ):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as exc:
+                raise DemoError(
+                    "ports",
+                    f"127.0.0.1:{port}, needed for {purpose}, is in use: {exc.strerror}",
+                    fix=f"end the program that listens there (ss -ltnp 'sport = :{port}'),"
+                    f" or choose another port: {variable}={port + 1} make demo",
+                ) from exc
+
+
+def start_cluster(session: Session) -> None:
+    """Step 1."""
+    report, shell = session.report, session.shell
+    session.cluster.start(report, shell)
+    report.fact("kubectl", shell.ask("version", "--client", "-o", "jsonpath={.clientVersion.gitVersion}").strip())
+    report.fact("kubeconfig", str(session.cluster.kubeconfig))
+    version = shell.ask("version", "-o", "jsonpath={.serverVersion.gitVersion}").strip()
+    report.check(f"the API server speaks Kubernetes {KUBERNETES}", version.startswith(f"{KUBERNETES}."), version)
+    regions = shell.until("nodes", lambda: _ready_regions(shell), timeout_s=_READY_S)
+    report.check(
+        f"a node is Ready in each region: {', '.join(REGIONS)}",
+        regions >= set(REGIONS),
+        "" if regions >= set(REGIONS) else f"Ready: {', '.join(sorted(regions)) or 'none'}",
+    )
+
+
+def install_chart(session: Session) -> None:
+    """Step 2."""
+    report, shell = session.report, session.shell
+    started = time.monotonic()
+    command = f"helm install {RELEASE} charts/hawse -n {SYSTEM} --create-namespace --wait {session.cluster.values()}"
+    out = shell.show(command.strip(), hop="Helm → operator", timeout_s=180, quiet=True)
+    status = next((line for line in out.splitlines() if line.startswith("STATUS:")), out.strip()[:60])
+    took = time.monotonic() - started
+    report.check("the release is deployed", "deployed" in status, seconds(took))
+    served = {item["spec"]["names"]["plural"] for item in shell.get("crds")["items"] if kube.holds(item, "Established")}
+    missing = sorted(set(KINDS) - served)
+    report.check(
+        "the API server serves the six kinds of hawse.dev", not missing, f"missing: {missing}" if missing else ""
+    )
+    operator = shell.get("deployment", "hawse-operator", "-n", SYSTEM, hop="operator")
+    report.check("the operator is Available", kube.holds(operator, "Available"))
+
+
+def apply_fleet(session: Session) -> None:
+    """Step 3."""
+    report, shell = session.report, session.shell
+    started = time.monotonic()
+    shell.show(f"kubectl apply -f {FLEET_FILE}", hop="API server", timeout_s=30)
+    wait = f"kubectl wait --for=condition=Ready exitnodes --all --timeout={_READY_S}s"
+    _wait(session, wait, "operator → exit nodes", lambda: _why_not(session, "exitnodes"))
+    took = time.monotonic() - started
+    nodes = shell.get("exitnodes")["items"]
+    for node in nodes:
+        name, region = node["metadata"]["name"], node["spec"]["region"]
+        pod = _pod_of(session, name)
+        session.doors.append(Door(region, name, pod["status"]["podIP"], _PORT_HTTPS))
+        home = shell.get("node", pod["spec"]["nodeName"])["metadata"]["labels"].get("topology.kubernetes.io/region", "")
+        where = f"on {pod['spec']['nodeName']}, {pod['status']['podIP']}, after {seconds(took)}"
+        held = kube.holds(node, "Ready") and home == region
+        report.check(f"exit node {name} is Ready in {region}", held, where)
+    if {door.region for door in session.doors} != set(REGIONS):
+        raise DemoError("operator → exit nodes", f"there is no exit node in each region of {', '.join(REGIONS)}")
+    fleet = shell.until("the Fleet", lambda: _if_ready(shell, "fleet", "default"), timeout_s=10)
+    report.check("the Fleet is Ready", bool(fleet), "" if fleet else kube.describe(shell.get("fleet", "default")))
+    session.doors = session.cluster.reachable(session.doors, session.programs)
+
+
+def open_tunnel(session: Session) -> None:
+    """Step 4."""
+    report, shell = session.report, session.shell
+    _start_app(session)
+    shell.show(f"kubectl apply -f {TUNNEL_FILE}", hop="API server", timeout_s=30)
+    connect_agent(session)
+    wait = f"kubectl wait --for=condition=Ready tunnel/{TUNNEL} -n {NAMESPACE} --timeout={_READY_S}s"
+    _wait(session, wait, "operator → exit nodes", lambda: _why_not(session, "tunnel", TUNNEL, "-n", NAMESPACE))
+    tunnel = shell.get("tunnel", TUNNEL, "-n", NAMESPACE)
+    session.hostname, session.url = tunnel["status"]["hostname"], tunnel["status"]["url"]
+    report.check(f"the tunnel is Ready at {session.url}", kube.holds(tunnel, "Ready"))
+    links = shell.until("the agent's links", lambda: _links(session, len(session.doors)), timeout_s=_LINKS_S)
+    text = ", ".join(f"{one['name']} over {one['transport']}" for one in links)
+    held = {one["region"] for one in links} >= set(REGIONS) and all(one["transport"].lower() == "quic" for one in links)
+    report.check("the agent is connected to both exit nodes", held, text or "no AgentSession names a link")
+    session.visitor = Visitor(session.hostname, session.doors[0].port, _save_ca(session))
+
+
+def connect_agent(session: Session) -> None:
+    """Log in with the token of the Secret and start the agent."""
+    shell = session.shell
+    token = f"kubectl get secret {TOKEN}-token -n {NAMESPACE}"
+    issued = shell.until("the token's Secret", lambda: shell.run(token, hop="operator").code == 0, timeout_s=20)
+    if not issued:
+        why = kube.describe(shell.get("agenttoken", TOKEN, "-n", NAMESPACE))
+        raise DemoError("operator", f"no Secret {TOKEN}-token was issued: {why}")
+    shell.show(
+        f"{token} -o jsonpath='{{.data.token}}' | base64 -d | hawse login -", hop="agent → exit node (enrolment)"
+    )
+    command = f"hawse http {session.settings.app_port}"
+    session.report.command(command)
+    session.agent = session.programs.start(
+        "agent", shlex.split(command), environment=shell.environment, cwd=session.settings.root, apart=True
+    )
+    if session.programs.await_output(session.agent, re.compile("(https://)"), _LINKS_S) is None:
+        raise DemoError("agent → exit nodes", f"`{command}` showed no address", log=session.agent.err)
+    session.report.output(session.agent.output())
+
+
+def _start_app(session: Session) -> None:
+    address = f"127.0.0.1:{session.settings.app_port}"
+    session.report.command(f"python examples/app/app.py --port {session.settings.app_port} &")
+    app = session.cluster.start_app(session.programs, session.settings.app_port)
+    if session.programs.await_output(app, re.compile("(listening on)"), _APP_START_S) is None:
+        raise DemoError("app", f"the sample app does not listen on {address}", log=app.err)
+    session.report.check(f"the sample app listens on {address}", held=True)
+
+
+def _wait(session: Session, command: str, hop: str, why: Any) -> None:
+    """`kubectl wait`, and the operator's own words if it was in vain."""
+    session.report.command(command)
+    with session.report.waiting("kubectl wait"):
+        done = session.shell.run(command, hop=hop, timeout_s=_READY_S + 15)
+    if done.code != 0:
+        raise DemoError(hop, why() or done.err.strip(), log=session.shell.log)
+    session.report.output(done.out)
+
+
+def _why_not(session: Session, *what: str) -> str:
+    found = session.shell.get(*what) or {}
+    items = found.get("items", [found])
+    wrong = [item for item in items if not kube.holds(item, "Ready")]
+    return "; ".join(f"{item.get('metadata', {}).get('name', what[-1])}: {kube.describe(item)}" for item in wrong)
+
+
+def _if_ready(shell: kube.Shell, *what: str) -> Any:
+    found = shell.get(*what)
+    return found if kube.holds(found, "Ready") else None
+
+
+def _ready_regions(shell: kube.Shell) -> set[str]:
+    nodes = (shell.get("nodes") or {"items": []})["items"]
+    ready = {
+        node["metadata"]["labels"].get("topology.kubernetes.io/region", "")
+        for node in nodes
+        if kube.holds(node, "Ready")
+    }
+    return ready if ready >= set(REGIONS) else set()
+
+
+def _pod_of(session: Session, exit_node: str) -> Any:
+    pods = session.shell.get("pods", "-n", SYSTEM, "-l", f"hawse.dev/exit-node={exit_node}")["items"]
+    ready = [pod for pod in pods if kube.holds(pod, "Ready")]
+    if not ready:
+        raise DemoError("operator → exit nodes", f"exit node {exit_node} is Ready and has no ready pod")
+    return ready[0]
+
+
+def _links(session: Session, wanted: int) -> list[Any]:
+    found = session.shell.get("agentsessions", "-n", NAMESPACE) or {"items": []}
+    links = [link for item in found["items"] for link in item.get("status", {}).get("exitNodes", [])]
+    return links if len(links) >= wanted else []
+
+
+def _save_ca(session: Session) -> Any:
+    """The CA that vouches for the fleet's certificate: what `--cacert` of the shown commands names."""
+    ca = session.shell.ask("get", "configmap", "hawse-ca", "-n", SYSTEM, "-o", r"jsonpath={.data.ca\.crt}")
+    path = session.directory / "ca.crt"
+    path.write_text(ca)
+    return path

@@ -1,0 +1,95 @@
+"""Step 5: visitors through each exit node over each protocol, the address for a browser, and what kubectl shows."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from demo.errors import DemoError
+from demo.report import seconds
+from demo.session import BROWSER_REGION, NAMESPACE, SYSTEM, Session
+from demo.visits import Door, Protocol, Visit
+
+APP_SAYS = {Protocol.HTTP1: "It works", Protocol.HTTP2: "It works", Protocol.WEBSOCKET: "hello"}
+_FORWARD_S = 15.0
+
+
+def visit_tunnel(session: Session) -> None:
+    """Step 5."""
+    report, guest = session.report, session.guest
+    open_browser_door(session)
+    report.note("Visitors connect to an exit node's address and name the host in TLS (SNI):")
+    for door, protocol in zip(session.doors, (Protocol.HTTP1, Protocol.HTTP2), strict=False):
+        report.command(guest.curl(door, protocol))
+    report.command(guest.curl(session.doors[0], Protocol.WEBSOCKET))
+    report.line()
+    visits = visit_all(session)
+    report.table(
+        ("REGION", "PROTOCOL", "STATUS", "TIME", "SERVED BY", "ADDRESS"),
+        [
+            (
+                one.door.region,
+                one.protocol.value,
+                one.status_text,
+                seconds(one.seconds),
+                one.served_by or "-",
+                f"{one.door.address}:{one.door.port}",
+            )
+            for one in visits
+        ],
+    )
+    report.line()
+    for one in visits:
+        held = served(one)
+        report.check(f"{one.protocol.value} through {one.door.region}", held, "" if held else one.cause)
+    browser = guest.visit(browser_door(session), Protocol.HTTP2)
+    held = served(browser) and browser.served_by == _of_region(session, BROWSER_REGION).exit_node
+    where = f"127.0.0.1:{session.settings.https_port}"
+    report.check(f"{where} leads to {BROWSER_REGION}", held, "" if held else browser.cause)
+    report.line()
+    kinds = "tunnels,exitnodes,subdomainreservations,agentsessions"
+    session.shell.show(f"kubectl get {kinds} -n {NAMESPACE}", hop="API server")
+
+
+def visit_all(session: Session) -> list[Visit]:
+    """Every door over every protocol; side by side, as visitors come."""
+    pairs = [(door, protocol) for door in session.doors for protocol in Protocol]
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        return list(pool.map(lambda pair: session.guest.visit(*pair), pairs))
+
+
+def served(visit: Visit) -> bool:
+    """Whether the app answered, through the exit node that was asked, in the protocol that was spoken."""
+    ok = {Protocol.WEBSOCKET: 101}.get(visit.protocol, 200)
+    return (
+        visit.status == ok
+        and APP_SAYS[visit.protocol] in visit.body
+        and visit.spoken == visit.protocol.value
+        and visit.served_by == visit.door.exit_node
+    )
+
+
+def open_browser_door(session: Session) -> None:
+    """127.0.0.1:8443 leads to eu-west, by kubectl port-forward: a browser finds it as *.localhost.
+
+    Raises:
+        DemoError: it does not come up.
+    """
+    door = _of_region(session, BROWSER_REGION)
+    pods = session.shell.get("pods", "-n", SYSTEM, "-l", f"hawse.dev/exit-node={door.exit_node}")["items"]
+    local = session.settings.https_port
+    command = ["kubectl", "port-forward", "-n", SYSTEM, f"pod/{pods[0]['metadata']['name']}", f"{local}:8443"]
+    session.report.command(f"{' '.join(command)} &")
+    forward = session.programs.start(
+        "port-forward", command, environment=session.shell.environment, cwd=session.settings.root
+    )
+    if session.programs.await_output(forward, re.compile("(Forwarding from)"), _FORWARD_S) is None:
+        raise DemoError("kubectl port-forward", f"127.0.0.1:{local} does not lead to {door.exit_node}", log=forward.err)
+
+
+def browser_door(session: Session) -> Door:
+    """The door of a browser on this machine."""
+    door = _of_region(session, BROWSER_REGION)
+    return Door(door.region, door.exit_node, "127.0.0.1", session.settings.https_port)
+
+
+def _of_region(session: Session, region: str) -> Door:
+    return next(door for door in session.doors if door.region == region)
