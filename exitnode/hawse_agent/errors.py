@@ -97,6 +97,15 @@ def error_of(code: str, message: str) -> AgentError:
             return AgentError(message, code=code)
 
 
+def inside(group: BaseExceptionGroup[BaseException]) -> AgentError | None:
+    """The first AgentError of a TaskGroup's group, or None: a group is no message for anybody."""
+    for error in group.exceptions:
+        found = inside(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, AgentError):
+            return found
+    return None
+
+
 def with_code(message: str, code: str) -> str:
     """Put the code behind the first sentence of the message, unless it is named in it already."""
     if not code or code in message:

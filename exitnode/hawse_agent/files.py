@@ -81,16 +81,20 @@ def read_private(path: Path, *, limit_bytes: int, tell: Tell) -> bytes | None:
     return content
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Replace the file in one step; readers see the old content or the new, never half. Mode 0600."""
+def write_private(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace the file in one step; readers see the old content or the new, never half. Mode 0600.
+
+    `durable`: also survives a power cut; costs a sync, so not for what is written every second.
+    """
     try:
         # mkstemp makes it 0600, whatever the umask says.
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

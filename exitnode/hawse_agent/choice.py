@@ -1,0 +1,106 @@
+"""Which of the offered tunnels an agent serves: offers and the command line in, a decision out. Pure.
+
+`hawse http` serves exactly one: the one that is named, else the only one that is offered. `hawse start` serves a list.
+A tunnel is known by its name, not its uid: applied again after a deletion it is the same to the person who typed the
+command. Called by session.py whenever an offer changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hawse_agent.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A tunnel that the token may serve."""
+
+    uid: str
+    namespace: str
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line or the config file asks for."""
+
+    routes: tuple[tuple[str, Target], ...]
+    """(name of the tunnel, where its app listens). The name is "" for `hawse http` without --tunnel."""
+    wait: bool = False
+    """True: a named tunnel that is not offered is waited for, even if others are (`hawse start`)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the tunnels, "" left out."""
+        return tuple(name for name, _ in self.routes if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A tunnel and where its app listens."""
+
+    tunnel: Offered
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Serve these; `missing` are wanted and not offered."""
+
+    routes: tuple[Route, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to serve yet; `missing` are wanted by name."""
+
+    missing: tuple[str, ...] = ()
+    offered: tuple[Offered, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Nobody said which of these."""
+
+    offered: tuple[Offered, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuch:
+    """The named tunnel is not offered, others are."""
+
+    name: str
+    offered: tuple[Offered, ...]
+
+
+Choice: TypeAlias = Serve | Wait | Several | NoSuch
+
+
+def choose(wanted: Wanted, offered: Sequence[Offered], last: str = "") -> Choice:
+    """Decide. `last` is the name of the tunnel that a `hawse http` without --tunnel served before, if any."""
+    by_name = {one.name: one for one in sorted(offered, key=lambda one: (one.name, one.uid))}
+    whole = tuple(by_name.values())
+    if not wanted.names:
+        return _choose_only(wanted.routes[0][1], whole, by_name.get(last))
+    routes = tuple(Route(by_name[name], target) for name, target in wanted.routes if name in by_name)
+    missing = tuple(name for name in wanted.names if name not in by_name)
+    if routes:
+        return Serve(routes, missing)
+    if whole and not wanted.wait:
+        return NoSuch(missing[0], whole)
+    return Wait(missing, whole)
+
+
+def _choose_only(target: Target, offered: tuple[Offered, ...], again: Offered | None) -> Choice:
+    if again is not None:
+        return Serve((Route(again, target),))
+    match offered:
+        case ():
+            return Wait()
+        case (only,):
+            return Serve((Route(only, target),))
+        case _:
+            return Several(offered)

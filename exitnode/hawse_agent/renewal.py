@@ -1,0 +1,157 @@
+"""Renewal of the agent's certificate over a live session, as a table: (State, event, now) -> (State, commands). Pure.
+
+Asked for at half life, and earlier when an exit node went away: the answer brings the fleet's current addresses. Wall
+clock, not monotonic: a laptop that slept for a day must notice. runner.py makes keys, sends, saves.
+"""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hawse_agent import identity, notices, words
+from hawse_agent.credentials import MAX_ADDRESSES, Credentials
+from hawse_agent.endings import Ending, Failure
+from hawse_agent.target import parse_address
+from hawse_api import names
+from hawse_api.ir import frames_pb2
+
+ANSWER_S = 20.0
+RETRY_S = 60.0
+LEARN_EVERY_S = 30.0
+"""Least time between two renewals for the sake of addresses: each is a signature of the operator."""
+_EXPIRED = names.BY_NAME["CERTIFICATE_EXPIRED"].code
+_UNTRUSTED = names.BY_NAME["EXIT_NODE_UNTRUSTED"].code
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Times are Unix seconds."""
+
+    due_at: float
+    expires_at: float
+    asked_link: int = 0
+    asked_until: float = 0.0
+    learned_at: float = 0.0
+    failing: bool = False
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed, or sessions have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressesWanted:
+    """An exit node went away: where are the others?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The new certificate is saved."""
+
+    due_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No new certificate."""
+
+    failure: Failure
+
+
+Event: TypeAlias = Tick | AddressesWanted | Answered | Refused
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Make a key and send RenewRequest on this link."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Show it to the person."""
+
+    notice: notices.Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The certificate is over: end the command."""
+
+    ending: Ending
+
+
+Command: TypeAlias = Ask | Tell | Finish
+
+
+def begin(credentials: Credentials) -> State:
+    """From what is on disk."""
+    return State(due_at=credentials.half_life.timestamp(), expires_at=credentials.expires.timestamp())
+
+
+def step(state: State, event: Event, now: float, links: Sequence[int]) -> tuple[State, list[Command]]:
+    """The next state and what to do; `links` are live sessions, the best first."""
+    commands: list[Command] = []
+    match event:
+        case AddressesWanted() if now - state.learned_at >= LEARN_EVERY_S:
+            state = dataclasses.replace(state, due_at=min(state.due_at, now), learned_at=now)
+        case Answered(due_at, expires_at):
+            state = dataclasses.replace(
+                state, due_at=due_at, expires_at=expires_at, asked_link=0, failing=False, learned_at=now
+            )
+        case Refused(failure):
+            state, commands = _failed(state, failure, now)
+        case _:
+            pass
+    if now >= state.expires_at:
+        return state, [*commands, Finish(expired(now - state.expires_at))]
+    if state.asked_link and (state.asked_link not in links or now >= state.asked_until):
+        why = "the exit node gave no answer" if state.asked_link in links else "the session ended before the answer"
+        state, more = _failed(state, Failure(why), now)
+        commands += more
+    if not state.asked_link and links and now >= state.due_at:
+        state = dataclasses.replace(state, asked_link=links[0], asked_until=now + ANSWER_S)
+        commands.append(Ask(links[0]))
+    return state, commands
+
+
+def accept(credentials: Credentials, key: identity.NewKey, response: frames_pb2.RenewResponse) -> Credentials | Failure:
+    """The login with the new certificate, or why it is none."""
+    if response.HasField("refused"):
+        refused = response.refused
+        return Failure(words.printable(refused.message) or "the operator refused", refused.code, refused.final)
+    chain, roots = tuple(response.chain), tuple(response.roots) or credentials.roots
+    try:
+        identity.check_chain(chain, roots, public=key.public, domain=credentials.domain)
+    except identity.ChainRefusedError as exc:
+        return Failure(f"the new certificate cannot be trusted: {exc}", _UNTRUSTED)
+    addresses = tuple(one for one in response.addresses if parse_address(one))[:MAX_ADDRESSES]
+    renewed = credentials.renewed(chain, roots, addresses)
+    return dataclasses.replace(renewed, key=key.private)
+
+
+def expired(since_s: float) -> Ending:
+    """HAWSE-2014."""
+    return Ending(
+        _EXPIRED, f"the agent's certificate expired {words.duration(since_s)} ago. Log in again: hawse login -"
+    )
+
+
+def expiry_text(credentials: Credentials) -> str:
+    """When the certificate ends: "2026-11-25 06:33 UTC"."""
+    return credentials.expires.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _failed(state: State, failure: Failure, now: float) -> tuple[State, list[Command]]:
+    """Told once in a row; tried again after a while, sooner when little time is left."""
+    wait_s = min(RETRY_S, max((state.expires_at - now) / 10, 1.0))
+    told = Tell(notices.RenewalFailed(failure.why, failure.code, state.expires_at - now))
+    commands: list[Command] = [] if state.failing else [told]
+    return dataclasses.replace(state, asked_link=0, due_at=now + wait_s, failing=True), commands

@@ -1,0 +1,332 @@
+"""Sessions of one agent with all its exit nodes, as a table: (State, event, Moment) -> (State, commands). Pure.
+
+One node each:
+
+    WAITING --retry_at--> DIALLING --Dialled--> GREETING --Welcomed--> UP --Draining--> DRAINING
+       ^                      |                    |                   |                  |
+       +----------------------+--------------------+-------------------+------------------+   (full-jitter back-off)
+
+The agent as a whole: no session within `patience_s` of the start ends it (exit 4); once it had one it tries for ever.
+A final refusal that concerns the login ends it; one that concerns a single node only sets that node aside. Whom to
+serve is choice.py's; certificates are renewal.py's; runner.py feeds events and executes commands.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hawse_agent import backoff, choice, endings, notices
+from hawse_agent.choice import Offered, Route, Wanted
+from hawse_agent.endings import Failure
+from hawse_agent.moves import (
+    AddressesChanged,
+    Close,
+    Command,
+    Dial,
+    Dialled,
+    DrainStarted,
+    Event,
+    Finish,
+    Greet,
+    LearnAddresses,
+    LinkLost,
+    Moment,
+    NotDialled,
+    OfferChanged,
+    RefusedByNode,
+    RegistrationChanged,
+    Serve,
+    Tell,
+    Tick,
+    Welcomed,
+)
+
+GREETING_S = 10.0
+"""From the link until Welcome."""
+STEADY_S = 10.0
+"""A session that lived this long starts its back-off from the beginning."""
+ASIDE_S = 60.0
+"""A node that refused for good is asked again after this: somebody may have updated it."""
+_DRAIN_MARGIN_S = 2.0
+
+
+class Phase(Enum):
+    """Where one exit node stands."""
+
+    WAITING = "waits until retry_at"
+    DIALLING = "dial is under way"
+    GREETING = "Hello was sent"
+    UP = "session"
+    DRAINING = "session, and the node stops soon"
+
+
+_LINKED = (Phase.GREETING, Phase.UP, Phase.DRAINING)
+_LIVE = (Phase.UP, Phase.DRAINING)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One exit node."""
+
+    address: str
+    phase: Phase = Phase.WAITING
+    retry_at: float = 0.0
+    attempts: int = 0
+    link: int = 0
+    since: float = 0.0
+    deadline: float = 0.0
+    failure: Failure | None = None
+    exit_node: str = ""
+    region: str = ""
+    node_version: str = ""
+    offered: tuple[Offered, ...] | None = None
+    asked: tuple[str, ...] = ()
+    registered: frozenset[str] = frozenset()
+    leaving: bool = False
+    """No longer among the fleet's addresses: not dialled again."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the table knows."""
+
+    wanted: Wanted
+    slot: str
+    """Follows the address in Hello.slot: two `hawse` of one login with different tunnels do not fence each other."""
+    token: str
+    patience_s: float
+    epoch: int
+    nodes: tuple[Node, ...]
+    started_at: float
+    connected: bool = False
+    last: str = ""
+    """Name of the last tunnel served by a `hawse http` without --tunnel."""
+    serving: tuple[Route, ...] = ()
+    told: "notices.Waiting | None" = None
+
+
+@dataclass(slots=True)
+class _Step:
+    """The state under construction and the commands so far; lives for one call of step()."""
+
+    state: State
+    now: Moment
+    commands: list[Command] = field(default_factory=list)
+
+    def put(self, node: Node, **changes: object) -> Node:
+        changed = dataclasses.replace(node, **changes)  # type: ignore[arg-type]  # fields by name
+        kept = tuple(changed if one.address == node.address else one for one in self.state.nodes)
+        self.state = dataclasses.replace(self.state, nodes=kept)
+        return changed
+
+    def change(self, **changes: object) -> None:
+        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]  # fields by name
+
+    def do(self, *commands: Command) -> None:
+        self.commands += commands
+
+
+def begin(
+    wanted: Wanted, addresses: Iterable[str], now: Moment, *, slot: str, token: str, epoch: int, patience_s: float
+) -> State:
+    """Before the first Tick; every node is due at once."""
+    nodes = tuple(Node(address, retry_at=now.at) for address in dict.fromkeys(addresses))
+    return State(wanted, slot, token, patience_s, epoch, nodes, started_at=now.at)
+
+
+def step(state: State, event: Event, now: Moment) -> tuple[State, list[Command]]:
+    """The next state and what to do. Events of links that are gone change nothing."""
+    at = _Step(state, now)
+    match event:
+        case Tick():
+            pass
+        case Dialled(address, link):
+            _on_dialled(at, address, link)
+        case NotDialled(address, failure):
+            _on_not_dialled(at, address, failure)
+        case AddressesChanged(addresses):
+            _on_addresses(at, addresses)
+        case _:
+            if (node := _node_of(state, event.link)) is not None:
+                _on_link_event(at, node, event)
+    _on_time(at)
+    return at.state, at.commands
+
+
+def next_wake(state: State) -> float | None:
+    """When the next Tick is due, on the monotonic clock."""
+    times = [node.retry_at for node in state.nodes if node.phase is Phase.WAITING]
+    times += [node.deadline for node in state.nodes if node.phase in (Phase.GREETING, Phase.DRAINING)]
+    if not state.connected:
+        times.append(state.started_at + state.patience_s)
+    return min(times, default=None)
+
+
+def live_links(state: State) -> tuple[int, ...]:
+    """Links of sessions, those that stay first."""
+    return tuple(node.link for phase in _LIVE for node in state.nodes if node.phase is phase)
+
+
+# --- transitions -----------------------------------------------------------------------------------------------------
+def _on_dialled(at: _Step, address: str, link: int) -> None:
+    node = _node_at(at.state, address)
+    if node is None or node.phase is not Phase.DIALLING:
+        at.do(Close(link, "", "not needed any more"))
+        return
+    epoch = max(at.state.epoch + 1, at.now.unix_ms)
+    at.change(epoch=epoch)
+    at.put(node, phase=Phase.GREETING, link=link, deadline=at.now.at + GREETING_S)
+    at.do(Greet(link, f"{address}/{at.state.slot}" if at.state.slot else address, epoch))
+
+
+def _on_not_dialled(at: _Step, address: str, failure: Failure) -> None:
+    node = _node_at(at.state, address)
+    if node is None or node.phase is not Phase.DIALLING:
+        return
+    retry_s = _retry(at, node, failure)
+    if at.state.connected and node.attempts == 0:
+        at.do(Tell(notices.DialFailed(address, failure.why, failure.code, retry_s)), LearnAddresses())
+
+
+def _on_link_event(at: _Step, node: Node, event: Event) -> None:
+    match event:
+        case Welcomed(_, exit_node, region, version) if node.phase is Phase.GREETING:
+            at.change(connected=True)
+            named = {"exit_node": exit_node, "region": region, "node_version": version}
+            at.put(node, phase=Phase.UP, since=at.now.at, failure=None, offered=None, **named)
+            at.do(Tell(notices.Connected(exit_node, region, node.address, version)))
+        case OfferChanged(_, offered):
+            at.put(node, offered=offered)
+            _serve(at)
+        case RegistrationChanged(_, uids):
+            at.put(node, registered=uids)
+            _tell_served(at)
+        case DrainStarted(_, deadline_s, reason) if node.phase is Phase.UP:
+            at.put(node, phase=Phase.DRAINING, deadline=at.now.at + deadline_s + _DRAIN_MARGIN_S)
+            at.do(Tell(notices.Draining(node.exit_node, reason, deadline_s)), LearnAddresses())
+        case RefusedByNode(link, failure):
+            _end_session(at, node, failure)
+            at.do(Close(link, "", "refused"))
+        case LinkLost(_, failure):
+            _end_session(at, node, failure)
+        case _:
+            pass  # a second Welcome or Drain: harmless
+
+
+def _on_addresses(at: _Step, addresses: tuple[str, ...]) -> None:
+    kept = []
+    for node in at.state.nodes:
+        leaving = node.address not in addresses
+        if not leaving or node.phase is not Phase.WAITING:
+            kept.append(dataclasses.replace(node, leaving=leaving))
+    known = {node.address for node in kept}
+    new = [Node(address, retry_at=at.now.at) for address in dict.fromkeys(addresses) if address not in known]
+    at.change(nodes=(*kept, *new))
+
+
+def _on_time(at: _Step) -> None:
+    for node in at.state.nodes:
+        match node.phase:
+            case Phase.WAITING if at.now.at >= node.retry_at:
+                at.put(node, phase=Phase.DIALLING)
+                at.do(Dial(node.address))
+            case Phase.GREETING if at.now.at >= node.deadline:
+                at.do(Close(node.link, "", "no Welcome"))
+                _end_session(at, node, Failure(f"it connected and said nothing for {GREETING_S:g} s"))
+            case Phase.DRAINING if at.now.at >= node.deadline:
+                at.do(Close(node.link, "", "drained"))
+                _end_session(at, node, Failure("it has stopped"))
+            case _:
+                pass
+    failures = {node.address: node.failure for node in at.state.nodes}
+    patience = at.state.started_at + at.state.patience_s - at.now.at
+    if ending := endings.decide(failures, connected=at.state.connected, patience_left_s=patience):
+        at.do(Finish(ending))
+
+
+def _end_session(at: _Step, node: Node, failure: Failure) -> None:
+    """Back to WAITING; tells it if there was a session, and ends the agent if the reason concerns the login."""
+    was_live = node.phase in _LIVE
+    if was_live and at.now.at - node.since >= STEADY_S:
+        node = at.put(node, attempts=0)
+    retry_s = _retry(at, node, failure)
+    if endings.concerns_login(failure.code):
+        return  # decide() ends the agent in this step
+    if was_live:
+        others = len(live_links(at.state))
+        at.do(Tell(notices.Lost(node.exit_node or node.address, failure.why, failure.code, retry_s, others)))
+        _tell_served(at)
+
+
+def _retry(at: _Step, node: Node, failure: Failure) -> float:
+    if node.leaving:
+        at.change(nodes=tuple(one for one in at.state.nodes if one.address != node.address))
+        return 0.0
+    retry_s = ASIDE_S if failure.final else backoff.delay_s(node.attempts, at.now.luck)
+    at.put(
+        node,
+        phase=Phase.WAITING,
+        retry_at=at.now.at + retry_s,
+        attempts=node.attempts + 1,
+        link=0,
+        failure=failure,
+        offered=None,
+        asked=(),
+        registered=frozenset(),
+    )
+    return retry_s
+
+
+def _serve(at: _Step) -> None:
+    """Register on each session what was chosen and is offered there."""
+    offers = [node.offered for node in at.state.nodes if node.offered is not None]
+    offered = {one.uid: one for offer in offers for one in offer}
+    chosen = choice.choose(at.state.wanted, tuple(offered.values()), at.state.last)
+    if isinstance(chosen, choice.Several | choice.NoSuch) and not at.state.last:
+        at.do(Finish(endings.of_choice(chosen, at.state.token)))
+        return
+    routes = chosen.routes if isinstance(chosen, choice.Serve) else ()
+    if routes:
+        at.change(last=routes[0].tunnel.name)
+    for node in at.state.nodes:
+        if node.offered is None:
+            continue
+        uids = {one.uid for one in node.offered}
+        here = tuple(route for route in routes if route.tunnel.uid in uids)
+        asked = tuple(route.tunnel.uid for route in here)
+        if asked != node.asked:
+            at.put(node, asked=asked)
+            at.do(Serve(node.link, here))
+    _tell_served(at)
+
+
+def _tell_served(at: _Step) -> None:
+    """Tell the difference between what was served and what is served now."""
+    offers = [node.offered for node in at.state.nodes if node.offered is not None]
+    if not offers:
+        at.change(serving=())  # between sessions; Lost was told
+        return
+    offered = {one.uid: one for offer in offers for one in offer}
+    chosen = choice.choose(at.state.wanted, tuple(offered.values()), at.state.last)
+    routes = chosen.routes if isinstance(chosen, choice.Serve) else ()
+    missing = chosen.missing if isinstance(chosen, choice.Serve | choice.Wait) else ()
+    registered = frozenset().union(*(node.registered for node in at.state.nodes))
+    served = tuple(route for route in routes if route.tunnel.uid in registered)
+    if served and served != at.state.serving:
+        at.change(serving=served, told=None)
+        at.do(Tell(notices.Serving(served, missing)))
+    elif not routes:
+        gone = tuple(route.tunnel.name for route in at.state.serving)
+        waiting = notices.Waiting(missing, tuple(offered.values()), gone, at.state.token)
+        if gone or at.state.told is None:
+            at.change(serving=(), told=waiting)
+            at.do(Tell(waiting))
+
+
+def _node_of(state: State, link: int) -> Node | None:
+    return next((node for node in state.nodes if node.link == link and node.phase in _LINKED), None)
+
+
+def _node_at(state: State, address: str) -> Node | None:
+    return next((node for node in state.nodes if node.address == address), None)
