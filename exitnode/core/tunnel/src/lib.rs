@@ -1,1 +1,40 @@
-//! Both ends of the tunnel: QUIC links, the control stream, streams to the app.
+//! Both ends of the tunnel: QUIC links, their control streams, streams to the app.
+//!
+//! ```text
+//! hub.rs      all links of a process: the public face          sessions.rs   tunnel -> links, last seen (pure)
+//! server.rs   the exit node accepts                            admission.rs  numbers and addresses (pure)
+//! dial.rs     the agent dials                                  fault.rs      QUIC's reasons in our words (pure)
+//! link.rs     one link: frames out and in                      identity.rs   certificates and roots, parsed
+//! stream.rs   exit node: a stream to the app                   tls.rs        TLS and transport settings
+//! agent.rs    agent: a stream becomes a TCP connection         splice.rs     bytes both ways, half-close kept
+//! ```
+//!
+//! It writes no log and decides no policy: who is dialled, admitted, fenced or refused is Python's. Every task has an owner
+//! (a JoinSet, or the caller of `run`), every queue a bound in `limits`. Called by hawse-core; the edge does not know it.
+
+mod admission;
+mod agent;
+mod dial;
+mod fault;
+mod hub;
+mod identity;
+pub mod limits;
+mod link;
+mod server;
+mod sessions;
+mod socket;
+mod splice;
+mod stream;
+mod tls;
+
+pub use dial::{Dial, Dialed};
+pub use fault::{DialFault, ListenFault};
+pub use hub::{Events, Tunnel};
+pub use identity::{Identity, IdentityError};
+pub use server::Listening;
+pub use stream::{AppStream, OpenError};
+pub use tls::{ALPN_ENROL, ALPN_LINK};
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod testing;

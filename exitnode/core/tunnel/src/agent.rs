@@ -1,0 +1,101 @@
+//! The agent's end of streams: each one becomes a TCP connection to the app.
+//!
+//! A stream that cannot be served is reset with the number of a HAWSE code; on success nothing is said, which saves a
+//! round trip. How many streams there may be at once is QUIC's own limit (`limits::STREAMS_PER_LINK`). Called by hub.rs.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use hawse_proto::codes::{self, Code};
+use hawse_proto::frames::StreamOpen;
+use hawse_proto::limits::STREAM_OPEN_MAX_BYTES;
+use hawse_proto::stream_open::{self, OpenDecoder};
+use quinn::{RecvStream, SendStream};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::limits::{CONNECT_TIMEOUT, OPENING_TIMEOUT};
+use crate::link::{Counters, Link};
+use crate::splice;
+
+/// Serves the streams of a link until it is over, and then waits for the last of them (they end with the link).
+pub(crate) async fn serve_streams(link: &Arc<Link>) {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = link.connection.accept_bi() => match accepted {
+                Ok((send, recv)) => {
+                    streams.spawn(serve(link.clone(), send, recv));
+                }
+                Err(_) => break,
+            },
+            Some(_) = streams.join_next() => {}
+        }
+    }
+    while streams.join_next().await.is_some() {}
+}
+
+async fn serve(link: Arc<Link>, mut send: SendStream, mut recv: RecvStream) {
+    let _counted = Counted::new(link.counters.clone());
+    match connect(&link, &mut recv).await {
+        Ok((app, rest)) => splice::run((send, recv), app, rest, &link.counters).await,
+        Err(code) => {
+            // Both directions: the exit node learns it whether it is reading or still sending.
+            let _ = send.reset(code.number.into());
+            let _ = recv.stop(code.number.into());
+        }
+    }
+}
+
+/// Reads the opening and connects to the app that it names; also what came behind the opening.
+async fn connect(link: &Link, recv: &mut RecvStream) -> Result<(TcpStream, Bytes), Code> {
+    let opening = timeout(OPENING_TIMEOUT, read_opening(recv)).await;
+    let (open, rest) = opening.unwrap_or(Err(codes::BAD_FRAME))?;
+    let (host, port) = link.app(&open.tunnel_uid).ok_or(codes::NO_AGENT)?;
+    match timeout(CONNECT_TIMEOUT, dial_app(&host, port)).await {
+        Ok(Ok(app)) => Ok((app, rest)),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(codes::APP_TIMED_OUT),
+        Ok(Err(_)) => Err(codes::APP_REFUSED),
+        Err(_) => Err(codes::APP_TIMED_OUT),
+    }
+}
+
+async fn read_opening(recv: &mut RecvStream) -> Result<(StreamOpen, Bytes), Code> {
+    let mut decoder = OpenDecoder::default();
+    loop {
+        let chunk = recv.read_chunk(STREAM_OPEN_MAX_BYTES, true).await.ok().flatten();
+        let mut input = chunk.ok_or(codes::BAD_FRAME)?.bytes;
+        match stream_open::next(&mut decoder, &mut input) {
+            Ok(Some(open)) => return Ok((open, input)),
+            Ok(None) => {}
+            Err(_) => return Err(codes::BAD_FRAME),
+        }
+    }
+}
+
+/// Cancel safe: a connection half made is dropped.
+async fn dial_app(host: &str, port: u16) -> io::Result<TcpStream> {
+    let app = TcpStream::connect((host, port)).await?;
+    app.set_nodelay(true)?;
+    Ok(app)
+}
+
+/// A stream in the counters.
+struct Counted(Arc<Counters>);
+
+impl Counted {
+    fn new(counters: Arc<Counters>) -> Self {
+        counters.streams_open.fetch_add(1, Relaxed);
+        counters.streams_total.fetch_add(1, Relaxed);
+        Self(counters)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.streams_open.fetch_sub(1, Relaxed);
+    }
+}

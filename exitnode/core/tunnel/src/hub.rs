@@ -1,0 +1,276 @@
+//! What a process knows of all its links, on both sides; the crate's public face.
+//!
+//! Facts and commands only: whom to dial, whom to admit and who serves what is decided in Python. The lock is held for
+//! table look-ups, never over an await. Called by hawse-core.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hawse_proto::core::{LinkDown, LinkStats, LinkUp, Upstream};
+use hawse_proto::frame::FrameError;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
+
+use crate::fault::link_down;
+use crate::identity::{Identity, IdentityError};
+use crate::limits::{CLOSE_GRACE, TUNNELS_PER_LINK};
+use crate::link::{Control, Link, run_control};
+use crate::sessions::{LinkId, Sessions};
+use crate::stream::{self, AppStream, OpenError};
+use crate::{agent, tls};
+
+/// What happens on links, in order for each link. Called on the runtime's thread: must not block.
+pub trait Events: Send + Sync + 'static {
+    /// A link is ready for frames.
+    fn link_up(&self, link: u64, up: LinkUp);
+    /// A frame came. The link may have `limits::FRAMES_RECEIVED` credits out: keep it until the frame has been taken.
+    fn frame(&self, link: u64, frame: Bytes, credit: OwnedSemaphorePermit);
+    /// A link is gone; nothing of it follows.
+    fn link_down(&self, link: u64, down: LinkDown);
+}
+
+/// All links of a process.
+pub struct Tunnel {
+    pub(crate) events: Arc<dyn Events>,
+    state: Mutex<State>,
+    next_link: AtomicU64,
+    pub(crate) handshakes_failed: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    links: HashMap<LinkId, Arc<Link>>,
+    sessions: Sessions,
+    /// Endpoints that accept.
+    servers: Vec<quinn::Endpoint>,
+    /// Endpoints that dialled, one a link.
+    clients: HashMap<LinkId, quinn::Endpoint>,
+    closed: bool,
+}
+
+impl Tunnel {
+    /// No links yet.
+    #[must_use]
+    pub fn new(events: Arc<dyn Events>) -> Arc<Self> {
+        Arc::new(Self {
+            events,
+            state: Mutex::default(),
+            next_link: AtomicU64::new(1),
+            handshakes_failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Queues a frame; unknown links are ignored.
+    ///
+    /// # Errors
+    /// The bytes are not a frame.
+    pub fn send(&self, link: u64, frame: &[u8]) -> Result<(), FrameError> {
+        self.link(link).map_or(Ok(()), |link| link.send(frame))
+    }
+
+    /// Closes a link after its queued frames; unknown links are ignored.
+    pub fn close_link(&self, link: u64, code: u32, reason: &str) {
+        if let Some(link) = self.link(link) {
+            link.close(code, reason);
+        }
+    }
+
+    /// Exit node: which tunnels a link serves from now on; unknown links are ignored.
+    pub fn bind_link(&self, link: u64, tunnel_uids: Vec<String>) {
+        let now = Instant::now().into_std();
+        let mut state = self.state();
+        if state.links.contains_key(&link) {
+            state.sessions.bind(link, tunnel_uids, now);
+        }
+    }
+
+    /// Agent: where the apps of a link's tunnels listen from now on; unknown links are ignored.
+    pub fn attach(&self, link: u64, upstreams: Vec<Upstream>) {
+        if let Some(link) = self.link(link) {
+            let apps = upstreams.into_iter().take(TUNNELS_PER_LINK).filter_map(|app| {
+                let port = u16::try_from(app.port).ok()?;
+                Some((app.tunnel_uid, (app.host, port)))
+            });
+            *link.apps.lock().unwrap_or_else(PoisonError::into_inner) = apps.collect();
+        }
+    }
+
+    /// Certificate and roots of handshakes from now on.
+    ///
+    /// # Errors
+    /// The identity is not usable; the old one stays.
+    pub fn rotate(&self, identity: &Identity) -> Result<(), IdentityError> {
+        let config = tls::server_config(identity)?;
+        for server in &self.state().servers {
+            server.set_server_config(Some(config.clone()));
+        }
+        Ok(())
+    }
+
+    /// A stream to the app of a tunnel, over its newest link that can give one.
+    /// Cancel safe: a stream that was half open is reset.
+    ///
+    /// # Errors
+    /// No link serves the tunnel, or none could open a stream.
+    pub async fn open(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
+        let links = self.links_of(tunnel_uid);
+        stream::open(&links, tunnel_uid, visitor).await
+    }
+
+    /// How long ago a tunnel had a link: zero if it has one.
+    pub fn last_seen(&self, tunnel_uid: &str) -> Option<Duration> {
+        self.state().sessions.last_seen(tunnel_uid, Instant::now().into_std())
+    }
+
+    /// Counters of all links, and handshakes that failed.
+    pub fn stats(&self) -> (Vec<LinkStats>, u64) {
+        let links: Vec<Arc<Link>> = self.state().links.values().cloned().collect();
+        (
+            links.iter().map(|link| link.stats()).collect(),
+            self.handshakes_failed.load(Relaxed),
+        )
+    }
+
+    /// Closes every link and endpoint, and waits a moment for the peers to hear of it. Cancel safe.
+    pub async fn close(&self, reason: &str) {
+        let endpoints: Vec<quinn::Endpoint> = {
+            let mut state = self.state();
+            state.closed = true;
+            let clients: Vec<quinn::Endpoint> = state.clients.values().cloned().collect();
+            state.servers.drain(..).chain(clients).collect()
+        };
+        let links: Vec<Arc<Link>> = self.state().links.values().cloned().collect();
+        for link in links {
+            link.abort(0, reason);
+        }
+        for endpoint in &endpoints {
+            endpoint.close(0u32.into(), reason.as_bytes());
+        }
+        for endpoint in &endpoints {
+            let _ = timeout(CLOSE_GRACE, endpoint.wait_idle()).await;
+        }
+    }
+
+    /// Runs a link until it is over: frames, on the agent's side streams, and the two events. Not cancel safe.
+    pub(crate) async fn run(&self, connected: Connected) {
+        let Connected {
+            connection,
+            control,
+            up,
+            endpoint,
+        } = connected;
+        let id = self.next_link.fetch_add(1, Relaxed);
+        let serves_apps = endpoint.is_some() && up.alpn == tls::ALPN_LINK;
+        let (link, control) = Link::new(id, connection, control);
+        if !self.add(link.clone(), endpoint) {
+            return link.abort(0, "closing");
+        }
+        let registered = Registered {
+            tunnel: self,
+            link: link.clone(),
+            down: None,
+        };
+        self.events.link_up(id, up);
+        self.drive(registered, control, serves_apps).await;
+    }
+
+    async fn drive(&self, mut registered: Registered<'_>, control: Control, serves_apps: bool) {
+        let link = registered.link.clone();
+        let streams = async {
+            if serves_apps {
+                agent::serve_streams(&link).await;
+            }
+        };
+        let ended = async {
+            let error = link.connection.closed().await;
+            self.state().sessions.unbind(link.id, Instant::now().into_std());
+            error
+        };
+        let ((), (), error) = tokio::join!(run_control(&link, control, &*self.events), streams, ended);
+        registered.down = Some(link_down(&error, link.closed_with()));
+    }
+
+    fn add(&self, link: Arc<Link>, endpoint: Option<quinn::Endpoint>) -> bool {
+        let mut state = self.state();
+        if state.closed {
+            return false;
+        }
+        if let Some(endpoint) = endpoint {
+            state.clients.insert(link.id, endpoint);
+        }
+        state.links.insert(link.id, link);
+        true
+    }
+
+    /// Remembers an accepting endpoint; false if everything is closing already.
+    pub(crate) fn add_server(&self, endpoint: quinn::Endpoint) -> bool {
+        let mut state = self.state();
+        if !state.closed {
+            state.servers.push(endpoint);
+        }
+        !state.closed
+    }
+
+    fn links_of(&self, tunnel_uid: &str) -> Vec<Arc<Link>> {
+        let state = self.state();
+        state
+            .sessions
+            .links(tunnel_uid)
+            .iter()
+            .filter_map(|id| state.links.get(id).cloned())
+            .collect()
+    }
+
+    fn link(&self, id: LinkId) -> Option<Arc<Link>> {
+        self.state().links.get(&id).cloned()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tunnel").finish_non_exhaustive()
+    }
+}
+
+/// A connection that is ready to be a link.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) connection: quinn::Connection,
+    pub(crate) control: (quinn::SendStream, quinn::RecvStream),
+    pub(crate) up: LinkUp,
+    /// On the dialling side: its own endpoint.
+    pub(crate) endpoint: Option<quinn::Endpoint>,
+}
+
+/// A link in the tables. Takes it out and reports it, also when its task panics or is dropped.
+struct Registered<'a> {
+    tunnel: &'a Tunnel,
+    link: Arc<Link>,
+    down: Option<LinkDown>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.link.abort(0, "the link's task ended");
+        {
+            let mut state = self.tunnel.state();
+            state.links.remove(&self.link.id);
+            state.clients.remove(&self.link.id);
+            state.sessions.unbind(self.link.id, Instant::now().into_std());
+        }
+        let down = self.down.take().unwrap_or_else(|| LinkDown {
+            code: 0,
+            reason: "the link's task ended unexpectedly".to_owned(),
+            by: "us".to_owned(),
+        });
+        self.tunnel.events.link_down(self.link.id, down);
+    }
+}

@@ -1,0 +1,92 @@
+//! Every bound of links: unit, value, source, and what happens past it. The wire's own are in `hawse_proto::limits`.
+
+use std::time::Duration;
+
+/// Receive window of one stream, bytes. As fast as 8 MiB and a third of the memory (measured, issue "First light").
+/// Past it: the sender of that stream waits; other streams go on.
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Streams that an exit node may have open on one link. quinn keeps an entry for each permitted one: 90 bytes.
+/// Past it: the exit node waits `OPEN_TIMEOUT` for a free one, then tries the tunnel's next link.
+pub const STREAMS_PER_LINK: u32 = 1024;
+
+/// Receive window of a connection, bytes: never what holds a stream back, or a few visitors who stop reading would stop
+/// everybody behind the same link. Memory is bounded by streams times `STREAM_WINDOW_BYTES`.
+pub const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_PER_LINK;
+
+/// Bytes sent and not yet acknowledged on one connection: 100 ms at 640 Mbit/s. Past it: writers wait.
+pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Streams that an agent may open: the control stream. Past it: QUIC's own limit, the agent waits for ever.
+pub const STREAMS_OF_AGENT: u32 = 1;
+
+/// Kernel buffers of a UDP socket, bytes, as far as the kernel allows. Past it: packets are dropped and sent again.
+pub const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often the dialing side says something on an idle link; also keeps NATs open. Below half of `IDLE_TIMEOUT`.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Silence after which a link is lost (`link_down` by "timeout"). Three lost keep-alives.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// From the first packet until the handshake is done, accepting side. Past it: dropped, counted.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the handshake until the agent's control stream. Past it: closed with HAWSE-2009.
+pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for the dialing side, in all, unless `DialRequest.timeout_ms` says otherwise.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Life of a connection that enrols: four frames. Past it: closed with HAWSE-3008.
+pub const ENROL_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Links at once on one endpoint. An agent has one per exit node: 8,192 agents. Past it: refused.
+pub const LINKS: usize = 8192;
+
+/// Links at once from one IPv4 address or IPv6 /64: offices share an address. Past it: refused.
+pub const LINKS_PER_ADDRESS: usize = 256;
+
+/// Handshakes at once. Each may cost a signature and 20 kB. Past it: refused.
+pub const HANDSHAKES: usize = 256;
+
+/// Handshakes at once from which on an address must prove itself first (Retry, one round trip more).
+pub const HANDSHAKES_BEFORE_RETRY: usize = 64;
+
+/// Connections at once that enrol, apart from links, so that they can never take an agent's place. Past it: closed.
+pub const ENROLMENTS: usize = 128;
+
+/// Bytes that quinn keeps of one connection that is not accepted yet, and of all of them.
+pub const INCOMING_BUFFER_BYTES: u64 = 64 * 1024;
+/// See `INCOMING_BUFFER_BYTES`.
+pub const INCOMING_BUFFERS_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Frames that wait to be sent on one link. Past it: the peer doesn't read, the link is closed with HAWSE-1010.
+pub const FRAMES_TO_SEND: usize = 64;
+
+/// Frames received on one link that Python has not taken yet. Past it: the control stream is not read, so that the
+/// sender waits (QUIC's flow control).
+pub const FRAMES_RECEIVED: usize = 8;
+
+/// What close waits for the peer to have received the frames sent before.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+/// For a new stream: permission of the peer, and its opening accepted by QUIC. Past it: the next link is tried.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Agent: from a new stream until its opening is read. Past it: reset with HAWSE-2009.
+pub const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Agent: connecting to the app, name resolution included. Past it: reset with HAWSE-1004.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tunnels of one link. Past it: the rest is ignored (an Offer of that many doesn't fit into a frame anyway).
+pub const TUNNELS_PER_LINK: usize = 4096;
+
+/// Tunnels whose last agent is remembered after it went, for the error page. Past it: the oldest are forgotten.
+pub const LAST_SEEN: usize = 16_384;
+
+/// Copy buffer of one direction, bytes: grows with what arrives, and is not held while nothing does.
+pub const BUFFER_MIN_BYTES: usize = 8 * 1024;
+/// See `BUFFER_MIN_BYTES`.
+pub const BUFFER_MAX_BYTES: usize = 256 * 1024;

@@ -1,0 +1,209 @@
+//! One link: a QUIC connection between agent and exit node, with its control stream of frames.
+//!
+//! The control stream is a queue out and a reader in; both are bounded, and neither looks into a frame further than
+//! that it is one. Streams to the app are elsewhere: stream.rs opens them (exit node), agent.rs answers them. Made by
+//! server.rs and dial.rs, kept by hub.rs.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use hawse_proto::core::LinkStats;
+use hawse_proto::frame::{self, FrameDecoder, FrameError};
+use hawse_proto::{codes, limits::FRAME_MAX_BYTES};
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::hub::Events;
+use crate::limits::{CLOSE_GRACE, FRAMES_RECEIVED, FRAMES_TO_SEND};
+use crate::sessions::LinkId;
+
+/// Counters of one link since it came up.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) streams_open: AtomicU64,
+    pub(crate) streams_total: AtomicU64,
+    /// Towards the app.
+    pub(crate) bytes_in: AtomicU64,
+    /// From the app.
+    pub(crate) bytes_out: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    /// With its length.
+    Frame(Bytes),
+    /// Close the link, with what `closing` says.
+    Close,
+}
+
+/// The handle that everybody shares. Dropping it closes nothing.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) connection: Connection,
+    pub(crate) counters: Arc<Counters>,
+    /// Agent: tunnel uid -> host and port of the app.
+    pub(crate) apps: Mutex<HashMap<String, (String, u16)>>,
+    outbox: mpsc::Sender<Outgoing>,
+    /// What we close with; set once.
+    closing: OnceLock<(u32, String)>,
+}
+
+/// The control stream, and the queue towards it: owned by the task of the link.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+    outbox: mpsc::Receiver<Outgoing>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        connection: Connection,
+        (send, recv): (SendStream, RecvStream),
+    ) -> (Arc<Self>, Control) {
+        let (outbox, queue) = mpsc::channel(FRAMES_TO_SEND);
+        let link = Self {
+            id,
+            connection,
+            counters: Arc::default(),
+            apps: Mutex::default(),
+            outbox,
+            closing: OnceLock::new(),
+        };
+        (
+            Arc::new(link),
+            Control {
+                send,
+                recv,
+                outbox: queue,
+            },
+        )
+    }
+
+    /// Queues a frame. A full queue means that the peer does not read: the link is closed.
+    ///
+    /// # Errors
+    /// The bytes are not a frame.
+    pub(crate) fn send(&self, frame: &[u8]) -> Result<(), FrameError> {
+        let mut out = BytesMut::new();
+        frame::put(frame, &mut out)?;
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.outbox.try_send(Outgoing::Frame(out.freeze())) {
+            self.abort(codes::OVERLOADED.number, "the peer does not read its control stream");
+        }
+        Ok(())
+    }
+
+    /// Closes after the queued frames were received, or after `CLOSE_GRACE`.
+    pub(crate) fn close(&self, code: u32, reason: &str) {
+        if self.closing.set((code, reason.to_owned())).is_ok() && self.outbox.try_send(Outgoing::Close).is_err() {
+            self.finish();
+        }
+    }
+
+    /// Closes at once.
+    pub(crate) fn abort(&self, code: u32, reason: &str) {
+        let _ = self.closing.set((code, reason.to_owned()));
+        self.finish();
+    }
+
+    /// What we closed the link with, if we did.
+    pub(crate) fn closed_with(&self) -> Option<(u32, String)> {
+        self.closing.get().cloned()
+    }
+
+    /// Where the app of a tunnel listens.
+    pub(crate) fn app(&self, tunnel_uid: &str) -> Option<(String, u16)> {
+        self.apps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tunnel_uid)
+            .cloned()
+    }
+
+    pub(crate) fn stats(&self) -> LinkStats {
+        LinkStats {
+            link: self.id,
+            rtt_ms: u32::try_from(self.connection.rtt().as_millis()).unwrap_or(u32::MAX),
+            streams_open: self.counters.streams_open.load(Relaxed),
+            streams_total: self.counters.streams_total.load(Relaxed),
+            bytes_in: self.counters.bytes_in.load(Relaxed),
+            bytes_out: self.counters.bytes_out.load(Relaxed),
+        }
+    }
+
+    fn finish(&self) {
+        let (code, reason) = self
+            .closing
+            .get()
+            .map_or((0, ""), |(code, reason)| (*code, reason.as_str()));
+        self.connection.close(code.into(), reason.as_bytes());
+    }
+}
+
+/// Carries frames both ways until the connection is over and everything that had arrived was handed on.
+/// Not cancel safe: frames that were read are lost.
+pub(crate) async fn run_control(link: &Link, control: Control, events: &dyn Events) {
+    let Control { send, recv, outbox } = control;
+    tokio::join!(read_frames(link, recv, events), write_frames(link, send, outbox));
+}
+
+async fn write_frames(link: &Link, mut send: SendStream, mut outbox: mpsc::Receiver<Outgoing>) {
+    loop {
+        let next = tokio::select! {
+            next = outbox.recv() => next,
+            _ = link.connection.closed() => return,
+        };
+        match next {
+            Some(Outgoing::Frame(frame)) => {
+                if send.write_chunk(frame).await.is_err() {
+                    return link.abort(codes::BAD_FRAME.number, "the peer has stopped its control stream");
+                }
+            }
+            Some(Outgoing::Close) | None => break,
+        }
+    }
+    // Finished and acknowledged: the peer has every frame, so that it learns *why* before it learns *that*.
+    if send.finish().is_ok() {
+        let _ = timeout(CLOSE_GRACE, send.stopped()).await;
+    }
+    link.finish();
+}
+
+/// Goes on reading what had arrived when the connection closed: a peer says why and closes at once.
+async fn read_frames(link: &Link, mut recv: RecvStream, events: &dyn Events) {
+    let (mut decoder, credits) = (FrameDecoder::default(), Arc::new(Semaphore::new(FRAMES_RECEIVED)));
+    loop {
+        let mut input = match recv.read_chunk(FRAME_MAX_BYTES, true).await {
+            Ok(Some(chunk)) => chunk.bytes,
+            Ok(None) if decoder.is_idle() => return await_close(link).await,
+            Ok(None) | Err(quinn::ReadError::Reset(_)) => {
+                return link.abort(codes::BAD_FRAME.number, "the control stream ended within a frame");
+            }
+            Err(_) => return, // the connection is over, and closed() says why
+        };
+        loop {
+            match frame::next(&mut decoder, &mut input) {
+                Ok(None) => break,
+                Ok(Some(frame)) => {
+                    let Ok(credit) = credits.clone().acquire_owned().await else {
+                        return;
+                    };
+                    events.frame(link.id, frame, credit);
+                }
+                Err(error) => return link.abort(codes::BAD_FRAME.number, &error.to_string()),
+            }
+        }
+    }
+}
+
+/// The peer will say no more: it closes next, and we do it if it does not.
+async fn await_close(link: &Link) {
+    if timeout(CLOSE_GRACE * 2, link.connection.closed()).await.is_err() {
+        link.close(0, "the peer ended its control stream");
+    }
+}

@@ -1,0 +1,136 @@
+//! The exit node's end of a stream to an app: opening one, and the bytes with what the agent said when it refused.
+//!
+//! Dropping a stream that was not ended resets it, so that the app sees a broken request and not a short one. Called by
+//! hub.rs; used by the edge through hawse-core.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hawse_proto::stream_open;
+use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use crate::limits::OPEN_TIMEOUT;
+use crate::link::{Counters, Link};
+
+/// Why there is no stream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// No link serves the tunnel.
+    #[error("no agent is connected for this tunnel")]
+    NoAgent,
+    /// The last link that was tried, and why it gave none.
+    #[error("{0}")]
+    LinkLost(String),
+}
+
+/// Opens a stream on the first of `links` that can: nothing was sent to the app before, so trying the next is safe.
+pub(crate) async fn open(links: &[Arc<Link>], tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
+    let opening = stream_open::build(tunnel_uid, visitor).map_err(|why| OpenError::LinkLost(why.to_string()))?;
+    let mut last = OpenError::NoAgent;
+    for link in links {
+        match timeout(OPEN_TIMEOUT, open_on(link, opening.clone())).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(why)) => last = OpenError::LinkLost(why),
+            Err(_) => last = OpenError::LinkLost("the agent has no room for another stream".to_owned()),
+        }
+    }
+    Err(last)
+}
+
+async fn open_on(link: &Link, opening: Bytes) -> Result<AppStream, String> {
+    let (send, recv) = link.connection.open_bi().await.map_err(|why| why.to_string())?;
+    let mut stream = AppStream::new(send, recv, link.counters.clone());
+    stream.send.write_chunk(opening).await.map_err(|why| why.to_string())?;
+    Ok(stream)
+}
+
+/// One connection to the app, as the edge sees it.
+#[derive(Debug)]
+pub struct AppStream {
+    send: SendStream,
+    recv: RecvStream,
+    counters: Arc<Counters>,
+    reset: Option<u32>,
+    /// Both directions: ended in order, or broken.
+    sent_all: bool,
+}
+
+impl AppStream {
+    fn new(send: SendStream, recv: RecvStream, counters: Arc<Counters>) -> Self {
+        counters.streams_open.fetch_add(1, Relaxed);
+        counters.streams_total.fetch_add(1, Relaxed);
+        Self {
+            send,
+            recv,
+            counters,
+            reset: None,
+            sent_all: false,
+        }
+    }
+
+    /// After a read or write error: the HAWSE number with which the agent reset the stream, if it did.
+    #[must_use]
+    pub fn reset_code(&self) -> Option<u32> {
+        self.reset
+    }
+
+    fn note(&mut self, code: quinn::VarInt) {
+        self.reset = u32::try_from(code.into_inner()).ok().filter(|code| *code != 0);
+    }
+}
+
+impl AsyncRead for AppStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = ready!(self.recv.poll_read_buf(cx, buf));
+        if let Err(ReadError::Reset(code)) = outcome {
+            self.note(code);
+        }
+        self.counters
+            .bytes_out
+            .fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        Poll::Ready(outcome.map_err(io::Error::from))
+    }
+}
+
+impl AsyncWrite for AppStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = ready!(Pin::new(&mut self.send).poll_write(cx, buf));
+        match outcome {
+            Err(WriteError::Stopped(code)) => self.note(code),
+            Ok(written) => {
+                self.counters.bytes_in.fetch_add(written as u64, Relaxed);
+            }
+            Err(_) => {}
+        }
+        Poll::Ready(outcome.map_err(io::Error::from))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends our direction only: the answer can still be read.
+    fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.sent_all = true;
+        let _ = self.send.finish(); // an error says that it is over already
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for AppStream {
+    fn drop(&mut self) {
+        self.counters.streams_open.fetch_sub(1, Relaxed);
+        if !self.sent_all {
+            let _ = self.send.reset(0u32.into());
+        }
+        let _ = self.recv.stop(0u32.into());
+    }
+}
