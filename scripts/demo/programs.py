@@ -163,6 +163,10 @@ def run(
         ) from exc
     finally:
         end_session(process, 1.0)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
     return Done(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
