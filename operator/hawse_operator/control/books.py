@@ -1,7 +1,8 @@
 """What enrolment has to ask of Kubernetes, as two Protocols.
 
-Reconcile implements them; tests/support/control.py has fakes. Implementations answer from a cache or with one bounded call (timeout inside); what is refused comes back as a value
-with words for the person who reads it, and only failures of Kubernetes itself are raised: as `BookUnavailableError`.
+Reconcile implements them; tests/support/control.py has fakes. Implementations answer from a cache or with one bounded
+call (timeout inside). A refusal comes back as a value with words for the person who reads it; only a failure of
+Kubernetes itself is raised, as `BookUnavailableError`.
 """
 
 from collections.abc import Sequence

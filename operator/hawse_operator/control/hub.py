@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from hawse_api.ir import control_pb2, ir_pb2
-
 from hawse_operator.control.outbox import MATERIAL, Desired, Outbox
 
 SNAPSHOT_KEY = "snapshot"
@@ -287,6 +286,12 @@ class Hub:
         changed = {session.token_uid for session in set(before) ^ set(node.sessions)}
         if changed:
             self.on_change(SessionsChanged(identity.fleet, frozenset(changed)))
+
+    def end_all(self, reason: str) -> None:
+        """This operator stops serving: every stream sends GoAway and closes."""
+        for state in self._fleets.values():
+            for outbox in state.outboxes():
+                outbox.end(reason)
 
     def sweep(self) -> None:
         """Forget sessions of pods silent for 30 s, and pods that left ten minutes ago. Call every few seconds."""
