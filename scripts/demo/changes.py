@@ -72,14 +72,14 @@ def ask_for_the_name(session: Session) -> None:
 def delete_token(session: Session) -> None:
     """The agent is cut off and says why."""
     report, agent = session.report, session.serving_agent
-    before = len(agent.errors()), len(agent.output())
+    before = len(agent.output())
     with ThreadPoolExecutor(max_workers=1) as pool:
         started = time.monotonic()
         end = pool.submit(_end_of, agent)
         session.shell.show(f"kubectl delete agenttoken {TOKEN} -n {NAMESPACE}", hop="API server", timeout_s=30)
         code, ended = end.result()
     took = ended - started
-    said = agent.errors()[before[0] :] + agent.output()[before[1] :]
+    said = agent.output()[before:]
     report.output(said)
     report.check(f"the agent is cut off within {CUT_OFF_S:g} s", code is not None and took <= CUT_OFF_S, seconds(took))
     report.check(f"it says why: {REVOKED}", REVOKED in said)

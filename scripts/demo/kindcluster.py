@@ -150,5 +150,5 @@ class KindCluster:
         forward = programs.start(f"forward-{door.exit_node}", command, environment=environment)
         port = programs.await_output(forward, re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)"), _FORWARD_S)
         if port is None:
-            raise DemoError("kubectl port-forward", f"no port leads to exit node {door.exit_node}", log=forward.err)
+            raise DemoError("kubectl port-forward", f"no port leads to exit node {door.exit_node}", log=forward.log)
         return Door(door.region, door.exit_node, "127.0.0.1", int(port))

@@ -29,24 +29,19 @@ _POLL_S = 0.05
 
 @dataclass(slots=True)
 class Program:
-    """A program in the background. Output goes to <name>.log, or apart to .out and .err if `apart`."""
+    """A program in the background; what it writes goes to <name>.log."""
 
     name: str
     process: "subprocess.Popen[bytes]"
-    out: Path
-    err: Path
+    log: Path
 
     def running(self) -> bool:
         """Whether it has not ended."""
         return self.process.poll() is None
 
     def output(self) -> str:
-        """Everything it wrote to stdout so far."""
-        return self.out.read_text(errors="replace")
-
-    def errors(self) -> str:
-        """Everything it wrote to stderr so far."""
-        return self.err.read_text(errors="replace")
+        """Everything it wrote so far."""
+        return self.log.read_text(errors="replace")
 
     def wait(self, timeout_s: float) -> int | None:
         """Exit code, or None if it still runs after that time."""
@@ -64,29 +59,24 @@ class Programs:
     _started: list[Program] = field(default_factory=list)
 
     def start(
-        self,
-        name: str,
-        argv: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        cwd: Path | None = None,
-        apart: bool = False,
+        self, name: str, argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path | None = None
     ) -> Program:
-        """Start a program; its logs are appended to."""
-        out = self.logs / f"{name}.{'out' if apart else 'log'}"
-        err = self.logs / f"{name}.err" if apart else out
-        with out.open("wb") as to_out, err.open("ab") as to_err:
+        """Start a program; a second one of a name gets a log of its own."""
+        log = self.logs / f"{name}.log"
+        if log.exists():
+            log = self.logs / f"{name}-{len(list(self.logs.glob(f'{name}*.log'))) + 1}.log"
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 list(argv),
                 env=dict(environment),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
-                stdout=to_out if apart else to_err,
-                stderr=to_err,
+                stdout=output,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=_end_with_parent if _LINUX else None,
             )
-        program = Program(name, process, out, err)
+        program = Program(name, process, log)
         self._started.append(program)
         return program
 
@@ -95,7 +85,7 @@ class Programs:
         return [program for program in self._started if not program.running()]
 
     def await_output(self, program: Program, pattern: re.Pattern[str], timeout_s: float) -> str | None:
-        """First group of what it printed to stdout; None if it ended or the time is over."""
+        """First group of what it printed; None if it ended or the time is over."""
         deadline = time.monotonic() + timeout_s
         while not (found := pattern.search(program.output())):
             if time.monotonic() > deadline or not program.running():

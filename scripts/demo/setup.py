@@ -133,12 +133,19 @@ def connect_agent(session: Session) -> None:
     )
     command = f"hawse http {session.settings.app_port}"
     session.report.command(command)
-    session.agent = session.programs.start(
-        "agent", shlex.split(command), environment=shell.environment, cwd=session.settings.root, apart=True
+    agent = session.programs.start(
+        "agent", shlex.split(command), environment=shell.environment, cwd=session.settings.root
     )
-    if session.programs.await_output(session.agent, re.compile("(https://)"), _LINKS_S) is None:
-        raise DemoError("agent → exit nodes", f"`{command}` showed no address", log=session.agent.err)
-    session.report.output(session.agent.output())
+    session.agent = agent
+    wanted = len(session.doors)
+    shell.until(
+        "the agent's links",
+        lambda: agent.output().count("connected to ") >= wanted or not agent.running(),
+        timeout_s=_LINKS_S,
+    )
+    session.report.output(agent.output())
+    if not agent.running() or "connected to " not in agent.output():
+        raise DemoError("agent → exit nodes", f"`{command}` did not connect", log=agent.log)
 
 
 def _start_app(session: Session) -> None:
@@ -146,7 +153,7 @@ def _start_app(session: Session) -> None:
     session.report.command(f"python examples/app/app.py --port {session.settings.app_port} &")
     app = session.cluster.start_app(session.programs, session.settings.app_port)
     if session.programs.await_output(app, re.compile("(listening on)"), _APP_START_S) is None:
-        raise DemoError("app", f"the sample app does not listen on {address}", log=app.err)
+        raise DemoError("app", f"the sample app does not listen on {address}", log=app.log)
     session.report.check(f"the sample app listens on {address}", held=True)
 
 

@@ -42,4 +42,4 @@ def _watch(session: Session) -> None:
         for program in session.programs.ended():
             if program.name not in told:
                 told.add(program.name)
-                session.report.note(f"{program.name} ended; its log: {program.err}")
+                session.report.note(f"{program.name} ended; its log: {program.log}")

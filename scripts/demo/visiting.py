@@ -82,7 +82,7 @@ def open_browser_door(session: Session) -> None:
         "port-forward", command, environment=session.shell.environment, cwd=session.settings.root
     )
     if session.programs.await_output(forward, re.compile("(Forwarding from)"), _FORWARD_S) is None:
-        raise DemoError("kubectl port-forward", f"127.0.0.1:{local} does not lead to {door.exit_node}", log=forward.err)
+        raise DemoError("kubectl port-forward", f"127.0.0.1:{local} does not lead to {door.exit_node}", log=forward.log)
 
 
 def browser_door(session: Session) -> Door:

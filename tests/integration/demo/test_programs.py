@@ -45,11 +45,11 @@ def test_a_program_ends_with_its_children_even_those_that_ignore_the_signal(star
     assert not runs(int(child))
 
 
-def test_a_program_has_its_outputs_apart_if_asked(started: programs.Programs):
-    script = "echo to-out; echo to-err >&2"
-    program = started.start("two", ["bash", "-c", script], environment=ENVIRONMENT, apart=True)
-    assert program.wait(5) == 0
-    assert (program.output(), program.errors()) == ("to-out\n", "to-err\n")
+def test_a_second_program_of_a_name_has_a_log_of_its_own(started: programs.Programs):
+    both = [started.start("two", ["bash", "-c", f"echo {text}; echo e >&2"], environment=ENVIRONMENT) for text in "ab"]
+    assert [one.wait(5) for one in both] == [0, 0]
+    assert [one.output() for one in both] == ["a\ne\n", "b\ne\n"]
+    assert both[0].log.name == "two.log"
 
 
 def test_waiting_for_output_ends_with_the_program(started: programs.Programs):
