@@ -4,6 +4,7 @@ That both say the same is the point; nothing here asks either of them.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 VALID: dict[str, dict[str, Any]] = {
@@ -20,7 +21,21 @@ VALID: dict[str, dict[str, Any]] = {
     "AgentToken": {},
     "AgentSession": {"tokenName": "laptop", "agentID": "a1b2"},
 }
-REMOVED = object()
+
+
+class Removed:
+    """In place of a value: the field is taken away."""
+
+    def __str__(self) -> str:
+        return "removed"
+
+
+REMOVED = Removed()
+
+
+def ids(cases: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Names of cases that stay the same from run to run."""
+    return [f"{kind}-{path}-{str(value)[:24]}" for kind, path, value, *_ in cases]
 
 
 def spec_with(kind: str, path: str, value: Any) -> dict[str, Any]:
@@ -30,7 +45,7 @@ def spec_with(kind: str, path: str, value: Any) -> dict[str, Any]:
     node = spec
     for part in parents:
         node = node.setdefault(part, {})
-    if value is REMOVED:
+    if isinstance(value, Removed):
         del node[last]
     else:
         node[last] = value

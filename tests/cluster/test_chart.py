@@ -1,0 +1,183 @@
+"""The chart on a real cluster: Helm installs it, rights are as narrow as promised, the Secret policy holds."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SYSTEM = "hawse-system"
+TENANT = "chart-tenant"
+OPERATOR = f"system:serviceaccount:{SYSTEM}:hawse-operator"
+EXIT_NODE = f"system:serviceaccount:{SYSTEM}:hawse-exitnode"
+MANAGED = "app.kubernetes.io/managed-by=hawse-operator"
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+MAY = [
+    # (who, verb, what, namespace, is allowed)
+    (OPERATOR, "list", "tunnels", TENANT, True),
+    (OPERATOR, "watch", "fleets", "", True),
+    (OPERATOR, "patch", "tunnels/status", TENANT, True),
+    (OPERATOR, "patch", "subdomainreservations/status", "", True),
+    (OPERATOR, "create", "subdomainreservations", "", True),
+    (OPERATOR, "delete", "agentsessions", TENANT, True),
+    (OPERATOR, "create", "tunnels", TENANT, False),
+    (OPERATOR, "delete", "tunnels", TENANT, False),
+    (OPERATOR, "delete", "agenttokens", TENANT, False),
+    (OPERATOR, "get", "secrets/laptop-token", TENANT, True),
+    (OPERATOR, "create", "secrets", TENANT, True),
+    (OPERATOR, "list", "secrets", TENANT, False),
+    (OPERATOR, "watch", "secrets", SYSTEM, False),
+    (OPERATOR, "deletecollection", "secrets", TENANT, False),
+    (OPERATOR, "create", "deployments.apps", SYSTEM, True),
+    (OPERATOR, "create", "deployments.apps", TENANT, False),
+    (OPERATOR, "patch", "pods", SYSTEM, True),
+    (OPERATOR, "get", "pods", TENANT, False),
+    (OPERATOR, "create", "pods", SYSTEM, False),
+    (OPERATOR, "create", "pods/exec", SYSTEM, False),
+    (OPERATOR, "update", "leases.coordination.k8s.io/hawse-operator", SYSTEM, True),
+    (OPERATOR, "update", "leases.coordination.k8s.io/other", SYSTEM, False),
+    (OPERATOR, "create", "tokenreviews.authentication.k8s.io", "", True),
+    (OPERATOR, "create", "serviceaccounts/token", SYSTEM, False),
+    (OPERATOR, "create", "clusterroles.rbac.authorization.k8s.io", "", False),
+    (OPERATOR, "list", "namespaces", "", True),
+    (OPERATOR, "patch", "namespaces", "", False),
+    (OPERATOR, "create", "events.events.k8s.io", TENANT, True),
+    (EXIT_NODE, "get", "secrets/hawse-ca", SYSTEM, False),
+    (EXIT_NODE, "list", "tunnels", TENANT, False),
+    (EXIT_NODE, "get", "configmaps/hawse-ca", SYSTEM, False),
+    ("editor", "create", "tunnels", TENANT, True),
+    ("editor", "delete", "agenttokens", TENANT, True),
+    ("editor", "list", "agentsessions", TENANT, True),
+    ("editor", "patch", "agentsessions", TENANT, False),
+    ("editor", "patch", "tunnels/status", TENANT, False),
+    ("editor", "list", "subdomainreservations", "", False),
+    ("viewer", "list", "tunnels", TENANT, True),
+    ("viewer", "create", "tunnels", TENANT, False),
+    ("viewer", "get", "subdomainreservations/shop.tunnels.localhost", "", False),
+    ("namespace-admin", "create", "agenttokens", TENANT, True),
+    ("namespace-admin", "create", "fleets", "", False),
+    ("platform", "create", "fleets", "", True),
+    ("platform", "patch", "exitnodes/scale", "", True),
+    ("platform", "delete", "subdomainreservations", "", True),
+    ("platform", "create", "tunnels", TENANT, False),
+]
+HAWSE = {"tunnels", "fleets", "exitnodes", "subdomainreservations", "agenttokens", "agentsessions"}
+SUBRESOURCES = {"status", "scale", "exec", "token"}
+PEOPLE = {"editor": "edit", "viewer": "view", "namespace-admin": "admin"}
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Any) -> Iterator[Any]:
+    """The chart, installed without pods (replicas=0), and people bound to the cluster's own roles."""
+    for namespace in (SYSTEM, TENANT):
+        cluster.kubectl("create", "namespace", namespace)
+    chart = str(ROOT / "charts" / "hawse")
+    cluster.helm("install", "hawse", chart, "--namespace", SYSTEM, "--set", "replicas=0", "--wait", "--timeout", "60s")
+    for person, role in PEOPLE.items():
+        cluster.kubectl("create", "rolebinding", person, f"--clusterrole={role}", f"--user={person}", "-n", TENANT)
+    cluster.kubectl("create", "clusterrolebinding", "platform", "--clusterrole=hawse-platform", "--user=platform")
+    yield cluster
+    cluster.helm("uninstall", "hawse", "--namespace", SYSTEM, "--wait", "--timeout", "60s")
+    cluster.kubectl("delete", "clusterrolebinding", "platform")
+    cluster.kubectl("delete", "namespace", TENANT, SYSTEM, "--wait=false")
+
+
+@pytest.mark.parametrize(
+    ("who", "verb", "what", "namespace", "expected"), MAY, ids=[f"{m[0].split(':')[-1]}-{m[1]}-{m[2]}" for m in MAY]
+)
+def test_rights_are_as_promised(release: Any, who: str, verb: str, what: str, namespace: str, expected: bool) -> None:
+    resource, _, rest = what.partition("/")
+    group = f"{resource}.hawse.dev" if "." not in resource and resource in HAWSE else resource
+    arguments = [group]
+    if rest in SUBRESOURCES:
+        arguments.append(f"--subresource={rest}")
+    elif rest:
+        arguments = [f"{group}/{rest}"]
+    scope = ["-n", namespace] if namespace else []
+    answer = release.kubectl("auth", "can-i", verb, *arguments, *scope, "--as", who, check=False)
+    assert ("yes" in answer.split()) is expected, answer  # warnings about cluster-scoped kinds may follow
+
+
+def secret(name: str, *, labelled: bool) -> str:
+    """Return a Secret as JSON, for `kubectl create -f -`."""
+    key, _, value = MANAGED.partition("=")
+    labels = {key: value} if labelled else {}
+    metadata = {"name": name, "namespace": TENANT, "labels": labels}
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": "x"}})
+
+
+@pytest.fixture(scope="module")
+def policy(release: Any, eventually: Callable[..., Any]) -> Any:
+    """The release, once the API server enforces the policy (about a second after its creation)."""
+    release.kubectl("create", "-f", "-", stdin=secret("probe", labelled=False))
+
+    def is_enforced() -> bool:
+        said = release.kubectl(
+            "delete", "secret", "probe", "-n", TENANT, "--as", OPERATOR, "--dry-run=server", check=False
+        )
+        return "denied" in said
+
+    eventually(is_enforced, timeout_s=20)
+    return release
+
+
+AS_OPERATOR = ("-n", TENANT, "--as", OPERATOR)
+DATA = '{"stringData":{"token":"stolen"}}'
+ADOPT = json.dumps({"metadata": {"labels": {MANAGED.partition("=")[0]: MANAGED.partition("=")[2]}}})
+DISOWN = json.dumps({"metadata": {"labels": {MANAGED.partition("=")[0]: None}}})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("patch", "secret", "probe", "-p", DATA), f"may not change or delete the Secret {TENANT}/probe"),
+        (("patch", "secret", "probe", "-p", ADOPT), f"may not change or delete the Secret {TENANT}/probe"),
+        (("delete", "secret", "probe"), f"may not change or delete the Secret {TENANT}/probe"),
+        (("create", "secret", "generic", "bare", "--from-literal=token=x"), "must carry the label"),
+    ],
+    ids=["patch", "adopt", "delete", "create-without-label"],
+)
+def test_the_operator_cannot_touch_a_secret_that_it_did_not_make(
+    policy: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    answer = policy.kubectl(*arguments, *AS_OPERATOR, check=False)
+    assert "denied" in answer
+    assert said in answer
+
+
+def test_the_operator_makes_changes_and_deletes_its_own_secrets(policy: Any) -> None:
+    policy.kubectl("create", "-f", "-", *AS_OPERATOR, stdin=secret("own", labelled=True))
+    policy.kubectl("patch", "secret", "own", "-p", DATA, *AS_OPERATOR)
+    answer = policy.kubectl("patch", "secret", "own", "-p", DISOWN, *AS_OPERATOR, check=False)
+    assert "must carry the label" in answer
+    policy.kubectl("delete", "secret", "own", *AS_OPERATOR)
+
+
+def test_the_policy_leaves_other_people_alone(policy: Any) -> None:
+    policy.kubectl("patch", "secret", "probe", "-p", DATA, "-n", TENANT, "--as", "editor", "--dry-run=server")
+
+
+def test_the_operators_pod_passes_the_restricted_pod_security_standard(release: Any) -> None:
+    deployment = json.loads(release.kubectl("get", "deployment", "hawse-operator", "-n", SYSTEM, "-o", "json"))
+    release.kubectl("label", "namespace", TENANT, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
+    spec = deployment["spec"]["template"]["spec"] | {"serviceAccountName": "default", "serviceAccount": "default"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": TENANT}, "spec": spec}
+    assert "pod/probe created" in release.kubectl("create", "-f", "-", "--dry-run=server", stdin=json.dumps(pod))
+    release.kubectl("label", "namespace", TENANT, "pod-security.kubernetes.io/enforce-")
+
+
+def test_watched_namespaces_narrow_the_rights_of_the_operator(release: Any) -> None:
+    chart = str(ROOT / "charts" / "hawse")
+    common = ("upgrade", "hawse", chart, "--namespace", SYSTEM, "--set", "replicas=0", "--wait", "--timeout", "60s")
+
+    def may_read_secrets(namespace: str) -> bool:
+        arguments = ("auth", "can-i", "get", "secrets/x", "-n", namespace, "--as", OPERATOR)
+        return release.kubectl(*arguments, check=False).strip().endswith("yes")
+
+    release.helm(*common, "--set", f"watchNamespaces={{{TENANT}}}")
+    assert (may_read_secrets(TENANT), may_read_secrets("default"), may_read_secrets(SYSTEM)) == (True, False, True)
+    release.helm(*common)
+    assert may_read_secrets("default")
