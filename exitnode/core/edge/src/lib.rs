@@ -2,7 +2,29 @@
 //!
 //! Does not know agents, links or sessions: streams come from [`Dialer`]. Does not decide what is served: that is
 //! `ir.Object`, applied by hawse-core. Called by hawse-core (one runtime thread) and by the tests of this crate.
+//!
+//! Order of a request: listener -> front -> stack (layers) -> upstream -> Dialer. limits.rs has every bound.
 
+mod body;
+mod caps;
+mod certs;
+mod counters;
 mod dial;
+mod edge;
+mod fault;
+mod front;
+mod layers;
+mod limits;
+mod listener;
+mod respond;
+mod route;
+mod rules;
+mod shared;
+mod stack;
+mod tasks;
+mod upstream;
+mod visit;
 
 pub use dial::{AppStream, DialError, Dialer};
+pub use edge::Edge;
+pub use listener::Listening;

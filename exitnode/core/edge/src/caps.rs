@@ -1,0 +1,135 @@
+//! How many connections there may be, in total and from one address. Past a cap a connection is closed before its handshake.
+//!
+//! An IPv6 /64 is one address: that is what one visitor gets to choose from.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+};
+
+use crate::shared::Shared;
+
+/// Counts the connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Caps {
+    shared: Arc<Shared>,
+    total: usize,
+    per_address: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    /// Only addresses with a connection: bounded by `total`.
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Caps {
+    pub(crate) fn new(shared: Arc<Shared>, total: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            total,
+            per_address,
+            open: Mutex::default(),
+        })
+    }
+
+    /// A place for a connection from `address`, or none; counted either way.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let totals = &self.shared.totals;
+        totals.total.fetch_add(1, Relaxed);
+        let address = visitor_of(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = open.by_address.get(&address).copied().unwrap_or(0);
+        if open.total >= self.total || here >= self.per_address {
+            totals.refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        open.total += 1;
+        open.by_address.insert(address, here + 1);
+        totals.open.fetch_add(1, Relaxed);
+        Some(Place {
+            caps: self.clone(),
+            address,
+        })
+    }
+
+    /// Connections that have a place now.
+    pub(crate) fn open(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
+    fn leave(&self, address: IpAddr) {
+        self.shared.totals.open.fetch_sub(1, Relaxed);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.total = open.total.saturating_sub(1);
+        if let Some(count) = open.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// One connection's place; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    caps: Arc<Caps>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.caps.leave(self.address);
+    }
+}
+
+fn visitor_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_a_v4_address_or_a_slash_64() {
+        for (address, key) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ] {
+            assert_eq!(visitor_of(ip(address)), ip(key));
+        }
+    }
+
+    #[test]
+    fn a_place_is_taken_given_back_and_refused_past_either_cap() {
+        let shared = Arc::new(Shared::default());
+        let caps = Caps::new(shared.clone(), 3, 2);
+        let a = [caps.enter(ip("10.0.0.1")), caps.enter(ip("10.0.0.1"))];
+        assert!(a.iter().all(Option::is_some));
+        assert!(caps.enter(ip("10.0.0.1")).is_none(), "per address");
+        let b = caps.enter(ip("10.0.0.2"));
+        assert!(b.is_some() && caps.enter(ip("10.0.0.3")).is_none(), "in total");
+        drop((a, b));
+        assert!(caps.enter(ip("10.0.0.1")).is_some());
+        assert!(
+            caps.open.lock().unwrap().by_address.is_empty(),
+            "nothing is kept of addresses that left"
+        );
+        let totals = &shared.totals;
+        let read = [&totals.total, &totals.refused, &totals.open].map(|count| count.load(Relaxed));
+        assert_eq!(read, [6, 2, 0]);
+    }
+}

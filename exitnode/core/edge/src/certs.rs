@@ -1,0 +1,145 @@
+//! Certificates by SNI: put and replaced while serving, read without a lock by every handshake.
+//!
+//! Order of choice: a certificate with exactly this name; the fleet's, if it covers the name; any wildcard that covers it.
+//! Without SNI the fleet's. Otherwise none, and rustls ends the handshake with an alert. Does not fetch or renew anything.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustls::{
+    crypto::CryptoProvider,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use x509_parser::{extensions::GeneralName, prelude::FromDer};
+
+/// A certificate with its key and the names it is good for.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    id: String,
+    key: Arc<CertifiedKey>,
+    /// Lower case; `.example.com` stands for `*.example.com`.
+    names: Vec<String>,
+}
+
+impl Certificate {
+    /// True if a request for `host` (lower case) may come over a connection made with this certificate.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        let parent = parent(host);
+        self.names
+            .iter()
+            .any(|name| name == host || Some(name.as_str()) == parent)
+    }
+}
+
+/// All certificates of the exit node.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates {
+    by_id: papaya::HashMap<String, Arc<Certificate>>,
+    by_name: papaya::HashMap<String, Arc<Certificate>>,
+    /// Id of the fleet's certificate.
+    fleet: RwLock<Option<String>>,
+    /// Writers take turns; readers never wait.
+    writing: Mutex<()>,
+}
+
+impl Certificates {
+    /// Installs or replaces the certificate `id`. The error says what is wrong with it.
+    pub(crate) fn put(
+        &self,
+        provider: &CryptoProvider,
+        id: &str,
+        chain_pem: &[u8],
+        key_pem: &[u8],
+    ) -> Result<(), String> {
+        let certificate = Arc::new(parse(provider, id, chain_pem, key_pem)?);
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (by_id, by_name) = (self.by_id.pin(), self.by_name.pin());
+        for name in &certificate.names {
+            by_name.insert(name.clone(), certificate.clone());
+        }
+        if let Some(old) = by_id.insert(id.to_owned(), certificate.clone()) {
+            for name in old.names.iter().filter(|name| !certificate.names.contains(name)) {
+                let _ = by_name.remove_if(name, |_, held| held.id == id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which certificate stands for the fleet; it may arrive later.
+    pub(crate) fn set_fleet(&self, id: Option<String>) {
+        *self.fleet.write().unwrap_or_else(PoisonError::into_inner) = id.filter(|id| !id.is_empty());
+    }
+
+    /// The certificate of a connection with this SNI.
+    pub(crate) fn find(&self, sni: Option<&str>) -> Option<Arc<Certificate>> {
+        let fleet = || {
+            let id = self.fleet.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+            self.by_id.pin().get(&id).cloned()
+        };
+        let Some(sni) = sni else { return fleet() };
+        let name = sni.trim_end_matches('.').to_ascii_lowercase();
+        let names = self.by_name.pin();
+        if let Some(exact) = names.get(&name) {
+            return Some(exact.clone());
+        }
+        fleet()
+            .filter(|certificate| certificate.covers(&name))
+            .or_else(|| parent(&name).and_then(|parent| names.get(parent).cloned()))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name())
+            .map(|certificate| certificate.key.clone())
+    }
+}
+
+/// `.example.com` of `a.example.com`: one label is all that a wildcard stands for (RFC 6125).
+fn parent(host: &str) -> Option<&str> {
+    host.find('.').filter(|&dot| dot > 0).map(|dot| &host[dot..])
+}
+
+fn parse(provider: &CryptoProvider, id: &str, chain_pem: &[u8], key_pem: &[u8]) -> Result<Certificate, String> {
+    let chain = CertificateDer::pem_slice_iter(chain_pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("certificate {id}: the chain is not PEM: {error}"))?;
+    let leaf = chain
+        .first()
+        .ok_or_else(|| format!("certificate {id}: the chain is empty"))?;
+    let names = names_of(leaf).map_err(|error| format!("certificate {id}: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem)
+        .map_err(|error| format!("certificate {id}: the key is not a PEM private key: {error}"))?;
+    let key = CertifiedKey::from_der(chain, key, provider)
+        .map_err(|error| format!("certificate {id}: key and certificate don't go together: {error}"))?;
+    Ok(Certificate {
+        id: id.to_owned(),
+        key: Arc::new(key),
+        names,
+    })
+}
+
+fn names_of(leaf: &CertificateDer<'_>) -> Result<Vec<String>, String> {
+    let (_, leaf) = x509_parser::certificate::X509Certificate::from_der(leaf.as_ref())
+        .map_err(|error| format!("the leaf cannot be read: {error}"))?;
+    let san = leaf
+        .subject_alternative_name()
+        .map_err(|error| format!("its names cannot be read: {error}"))?;
+    let names: Vec<String> = san
+        .iter()
+        .flat_map(|san| &san.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.strip_prefix('*').unwrap_or(name).to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    if names.is_empty() {
+        Err("it names no host (subjectAltName)".into())
+    } else {
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The public face: configuration in, listeners and counters out. Every call returns at once; none needs a lock of a request.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use hawse_proto::{
+    core::{EdgeOptions, Snapshot},
+    ir::{Object, object},
+};
+use rustls::crypto::aws_lc_rs;
+
+use crate::{dial::Dialer, listener::Listening, shared::Shared};
+
+/// Key of the fleet's object.
+const FLEET_KEY: &str = "fleet";
+/// Key of a tunnel's object, before its uid.
+const TUNNEL_PREFIX: &str = "tunnel/";
+
+/// What an exit node serves to visitors. Cheap to clone; clones are the same edge.
+#[derive(Debug, Clone)]
+pub struct Edge<D> {
+    dialer: D,
+    shared: Arc<Shared>,
+}
+
+impl<D: Dialer> Edge<D> {
+    /// An edge that serves nothing yet.
+    pub fn new(dialer: D) -> Self {
+        Self {
+            dialer,
+            shared: Arc::default(),
+        }
+    }
+
+    /// Puts an object in force, also replacing its last form. The error says why it was refused; what stands then is the last
+    /// good form, or a closed tunnel if owner, token or features changed.
+    pub fn apply(&self, object: Object) -> Result<(), String> {
+        match object.object {
+            Some(object::Object::Fleet(fleet)) => {
+                self.shared.certificates.set_fleet(Some(fleet.certificate_id));
+                Ok(())
+            }
+            // Who may serve a tunnel is the tunnel server's business.
+            Some(object::Object::Token(_)) => Ok(()),
+            Some(object::Object::Tunnel(tunnel)) => {
+                let uid = object.key.strip_prefix(TUNNEL_PREFIX);
+                if uid != Some(tunnel.uid.as_str()) {
+                    return Err(format!(
+                        "the key {:?} is not that of the tunnel {:?}",
+                        object.key, tunnel.uid
+                    ));
+                }
+                self.shared.routes.apply(tunnel)
+            }
+            None => Err(format!(
+                "{:?} is of a kind that this exit node doesn't know: update it",
+                object.key
+            )),
+        }
+    }
+
+    /// Removes an object by its key; requests that run are finished. Unknown keys are ignored.
+    pub fn remove(&self, key: &str) {
+        if key == FLEET_KEY {
+            self.shared.certificates.set_fleet(None);
+        } else if let Some(uid) = key.strip_prefix(TUNNEL_PREFIX) {
+            self.shared.routes.remove(uid);
+        }
+    }
+
+    /// Installs or replaces a certificate (leaf first, PEM) with its key. New handshakes use it at once.
+    pub fn put_certificate(&self, id: &str, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), String> {
+        self.shared
+            .certificates
+            .put(&aws_lc_rs::default_provider(), id, chain_pem, key_pem)
+    }
+
+    /// Listens for visitors; inside a tokio runtime. Served once the result's `run` is awaited.
+    pub fn bind(&self, addr: SocketAddr, options: EdgeOptions) -> io::Result<Listening> {
+        Listening::bind(self.dialer.clone(), self.shared.clone(), addr, &options)
+    }
+
+    /// Fills in the edge's part of a snapshot: counters of tunnels and connections.
+    pub fn snapshot(&self, out: &mut Snapshot) {
+        self.shared.totals.read(out);
+        self.shared.routes.read(out);
+    }
+}

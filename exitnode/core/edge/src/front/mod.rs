@@ -1,0 +1,233 @@
+//! The front ends: from an accepted socket to requests in the stack. ALPN chooses HTTP/1.1 or HTTP/2.
+//!
+//! Sets every limit that hyper offers (limits.rs); those it lacks are wrappers of our own: half_close (HTTP/1.1), meter
+//! (HTTP/2), reader (both). Decides nothing about a request.
+
+mod half_close;
+mod meter;
+mod reader;
+mod tls;
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use http::{Request, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+pub(crate) use self::tls::server_config;
+use self::{
+    half_close::HalfClose,
+    meter::Metered,
+    reader::{OwedBody, Stalling, StreamExecutor},
+};
+use crate::{
+    body::{self, Body},
+    caps::Place,
+    layers::Boxed,
+    limits::{self, Limits},
+    shared::Shared,
+    stack::Stack,
+    tasks::Tasks,
+    visit::{Arrival, Connection, Protocol, RequestIds},
+};
+
+/// What all connections of a listener share.
+pub(crate) struct Front {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
+    pub(crate) tls: TlsAcceptor,
+    pub(crate) stack: Stack,
+    pub(crate) ids: RequestIds,
+    pub(crate) tasks: Tasks,
+}
+
+impl Front {
+    /// Serves one connection until it ends. `drain` turns true when the listener stops.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        socket: TcpStream,
+        from: (SocketAddr, Place),
+        drain: watch::Receiver<bool>,
+    ) {
+        let Some((stream, connection)) = self.handshake(socket, from).await else {
+            self.shared.totals.handshakes_failed.fetch_add(1, Relaxed);
+            return;
+        };
+        match connection.protocol {
+            Protocol::Http1 => Box::pin(self.http1(stream, connection, drain)).await,
+            Protocol::Http2 => Box::pin(self.http2(stream, connection, drain)).await,
+        }
+    }
+
+    async fn handshake(
+        &self,
+        socket: TcpStream,
+        from: (SocketAddr, Place),
+    ) -> Option<(TlsStream<TcpStream>, Arc<Connection>)> {
+        let stream = timeout(self.limits.handshake_timeout, self.tls.accept(socket))
+            .await
+            .ok()?
+            .ok()?;
+        let (_, session) = stream.get_ref();
+        let sni = session
+            .server_name()
+            .map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        let protocol = if session.alpn_protocol() == Some(b"h2") {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
+        };
+        // rustls doesn't tell which certificate it used; a change since then has the same names.
+        let certificate = self.shared.certificates.find(sni.as_deref())?;
+        Some((stream, Connection::new(from, protocol, sni, certificate)))
+    }
+
+    async fn http1(
+        self: Arc<Self>,
+        stream: TlsStream<TcpStream>,
+        connection: Arc<Connection>,
+        drain: watch::Receiver<bool>,
+    ) {
+        let io = TokioIo::new(HalfClose::new(stream, connection.clone()));
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_headers(self.limits.headers)
+            .max_header_size(self.limits.header_bytes)
+            .max_buf_size(limits::H1_BUFFER_BYTES.max(self.limits.header_bytes))
+            // The wrapper hands an end on when it counts; hyper then gives the request up.
+            .half_close(false)
+            .serve_connection(io, self.service(&connection))
+            .with_upgrades();
+        Stalling::new(drive(served, &connection, drain)).await;
+    }
+
+    async fn http2(
+        self: Arc<Self>,
+        stream: TlsStream<TcpStream>,
+        connection: Arc<Connection>,
+        drain: watch::Receiver<bool>,
+    ) {
+        let io = TokioIo::new(Metered::new(stream));
+        let served = http2::Builder::new(StreamExecutor(self.tasks.clone()))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams)
+            .initial_stream_window_size(limits::H2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
+            .max_frame_size(limits::H2_FRAME_BYTES)
+            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(limits::H2_SEND_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS)
+            .max_local_error_reset_streams(limits::H2_LOCAL_RESETS)
+            .keep_alive_interval(limits::H2_PING_INTERVAL)
+            .keep_alive_timeout(limits::H2_PING_TIMEOUT)
+            .enable_connect_protocol()
+            .serve_connection(io, self.service(&connection));
+        drive(served, &connection, drain).await;
+    }
+
+    fn service(self: &Arc<Self>, connection: &Arc<Connection>) -> Requests {
+        Requests {
+            front: self.clone(),
+            connection: connection.clone(),
+        }
+    }
+}
+
+/// hyper's service of one connection.
+struct Requests {
+    front: Arc<Front>,
+    connection: Arc<Connection>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Boxed<Result<Response<Body>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let running = self.connection.begin();
+        let arrival = Arrival {
+            connection: self.connection.clone(),
+            request_id: self.front.ids.next(),
+            request: request.map(body::incoming),
+        };
+        // The layers are always ready (layers/mod.rs), so there is nothing to poll before the call.
+        let answer = tower::Service::call(&mut self.front.stack.clone(), arrival);
+        Box::pin(async move {
+            let response = answer.await?;
+            if response.is_end_stream() {
+                return Ok(response);
+            }
+            Ok(response.map(|body| OwedBody::new(body, running).boxed_unsync()))
+        })
+    }
+}
+
+/// A connection that can be told to finish: no new requests, those that run go on.
+trait Finish: Future<Output = hyper::Result<()>> {
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<I, S> Finish for http1::UpgradeableConnection<I, S>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S> Finish for http2::Connection<I, S, StreamExecutor>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection to its end; asks it to finish when the listener drains or nothing was asked for too long.
+async fn drive(served: impl Finish, connection: &Connection, mut drain: watch::Receiver<bool>) {
+    let mut served = pin!(served);
+    let mut finishing = false;
+    let mut seen = connection.started();
+    let mut look = Instant::now() + limits::CONNECTION_IDLE;
+    loop {
+        tokio::select! {
+            // How it ended concerns nobody: faults were answered, the rest is the visitor leaving.
+            _ = served.as_mut() => return,
+            _ = drain.wait_for(|draining| *draining), if !finishing => {}
+            () = sleep_until(look), if !finishing => {
+                if connection.active() > 0 || connection.started() != seen {
+                    seen = connection.started();
+                    look = Instant::now() + limits::CONNECTION_IDLE;
+                    continue;
+                }
+            }
+        }
+        finishing = true;
+        served.as_mut().finish();
+    }
+}

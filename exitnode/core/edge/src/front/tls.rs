@@ -1,0 +1,41 @@
+//! How visitors' TLS is set up: 1.2 and 1.3, aws-lc-rs, X25519MLKEM768 first, session tickets, no 0-RTT.
+
+use std::{io, sync::Arc};
+
+use rustls::{ServerConfig, crypto::aws_lc_rs, server::ResolvesServerCert};
+
+/// Protocols offered; a visitor that offers none of them is refused by an alert, one without ALPN gets HTTP/1.1.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// A browser opens two connections at once; more tickets only cost handshake bytes.
+const TICKETS: usize = 2;
+
+/// The configuration of a listener.
+pub(crate) fn server_config(certificates: Arc<dyn ResolvesServerCert>) -> io::Result<Arc<ServerConfig>> {
+    // prefer-post-quantum (Cargo.toml) puts X25519MLKEM768 first in this provider.
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
+    config.send_tls13_tickets = TICKETS;
+    // 0-RTT requests can be replayed by whoever recorded them.
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::Certificates;
+
+    #[test]
+    fn post_quantum_key_exchange_is_offered_first_and_early_data_never() {
+        let config = server_config(Arc::new(Certificates::default())).unwrap();
+        let first = config.crypto_provider().kx_groups.first().unwrap().name();
+        assert_eq!(first, rustls::NamedGroup::X25519MLKEM768);
+        assert_eq!(config.max_early_data_size, 0);
+        assert!(config.ticketer.enabled());
+    }
+}

@@ -1,0 +1,63 @@
+//! One concern a file. A layer knows only the layer below it, as a service with one error type; stack.rs puts them in order.
+//!
+//! All are always ready: bounds are taken where a request is refused (admit.rs), never by making a visitor's connection wait.
+
+pub(crate) mod admit;
+pub(crate) mod body_rate;
+pub(crate) mod closed;
+pub(crate) mod count;
+pub(crate) mod rescue;
+pub(crate) mod route;
+pub(crate) mod stamp;
+pub(crate) mod strict;
+pub(crate) mod timeouts;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+use crate::{body::Body, fault::Fault};
+
+/// What a service below a layer gives: an answer, or why there is none.
+pub(crate) type Outcome = Result<Response<Body>, Fault>;
+/// The future of a layer that awaits.
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+pin_project! {
+    /// The future of a layer that passes a request on or refuses it at once: no allocation for either.
+    #[project = StepProjection]
+    pub(crate) enum Step<F> {
+        Next { #[pin] inner: F },
+        Refused { fault: Option<Fault> },
+    }
+}
+
+impl<F> Step<F> {
+    pub(crate) fn next(inner: F) -> Self {
+        Self::Next { inner }
+    }
+
+    pub(crate) fn refused(fault: Fault) -> Self {
+        Self::Refused { fault: Some(fault) }
+    }
+}
+
+impl<F: Future<Output = Outcome>> Future for Step<F> {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match self.project() {
+            StepProjection::Next { inner } => inner.poll(cx),
+            // Polled again after the end is a bug of the caller; waiting for ever is the harmless answer.
+            StepProjection::Refused { fault } => fault.take().map_or(Poll::Pending, |fault| Poll::Ready(Err(fault))),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

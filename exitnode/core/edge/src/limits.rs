@@ -1,0 +1,171 @@
+//! Every bound of the edge: unit, default, where the number comes from, what happens past it.
+//!
+//! The table for people is docs/edge-limits.md (a test compares the two). `EdgeOptions` may change the first nine; the
+//! constants are the same for every exit node. Read by the front ends, the layers and the upstream.
+
+use std::time::Duration;
+
+use hawse_proto::core::EdgeOptions;
+
+/// Connections of visitors that wait in the kernel to be accepted. Past it the kernel drops SYNs and clients try again.
+pub(crate) const BACKLOG: i32 = 4096;
+/// Pause after a failed accept (out of file descriptors), so that the loop doesn't spin.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Chunks and fields that hyper buffers of one HTTP/1.1 connection; past it reading stops until they are consumed.
+pub(crate) const H1_BUFFER_BYTES: usize = 64 << 10;
+/// Unread bytes of one HTTP/2 request; the visitor may not send more until the app reads. Envoy's edge page: 64 KiB; four
+/// times that because an upload over 100 ms of latency would else stay below 5 Mbit/s.
+pub(crate) const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Unread bytes of all requests of one HTTP/2 connection (Envoy's edge page: 1 MiB).
+pub(crate) const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Largest HTTP/2 frame taken (RFC 9113's smallest permitted maximum); a longer one ends the connection.
+pub(crate) const H2_FRAME_BYTES: u32 = 16 << 10;
+/// Bytes of one answer that wait for the visitor's window; past it the app is not read.
+pub(crate) const H2_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Requests that were reset before the edge took them up; one more ends the connection (rapid reset, CVE-2023-44487).
+pub(crate) const H2_PENDING_RESETS: usize = 20;
+/// Streams that the edge itself had to reset (MadeYouReset, CVE-2025-8671); one more ends the connection.
+pub(crate) const H2_LOCAL_RESETS: usize = 256;
+/// PING by which a vanished visitor is noticed, and how long its answer may take; then the connection is closed.
+pub(crate) const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// See [`H2_PING_INTERVAL`].
+pub(crate) const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Frames that cost the edge work and carry nothing (PING, SETTINGS, PRIORITY, RST_STREAM, empty DATA, unknown types):
+/// this many at once, then [`H2_CONTROL_FRAMES_PER_SECOND`]; one more ends the connection. nghttp2's limit for resets.
+pub(crate) const H2_CONTROL_FRAME_BURST: u32 = 1000;
+/// See [`H2_CONTROL_FRAME_BURST`].
+pub(crate) const H2_CONTROL_FRAMES_PER_SECOND: u32 = 50;
+/// A connection without a request for this long is closed (HTTP/2; an HTTP/1.1 one ends with `header_timeout`).
+pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(300);
+/// An answer of which the visitor takes nothing for this long is cut off.
+pub(crate) const READER_STALL: Duration = Duration::from_secs(60);
+/// A visitor that said it will send no more (TLS close_notify) still gets an answer that begins within this time. Longer
+/// would keep requests of visitors that left alive at the app.
+pub(crate) const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
+/// A request's body has to arrive at this rate (bytes a second) once [`BODY_GRACE`] is over; waiting for the app does
+/// not count. Otherwise: 408, HAWSE-1009. Slow-body attacks hold a stream of the laptop for ten bytes a minute.
+pub(crate) const BODY_MIN_RATE: u64 = 500;
+/// Time of waiting for the visitor's body that is always allowed.
+pub(crate) const BODY_GRACE: Duration = Duration::from_secs(10);
+/// Requests of one tunnel at the same time, WebSockets included; one more: 503, HAWSE-1010.
+pub(crate) const TUNNEL_REQUESTS: u64 = 4096;
+/// Until a stream to the agent is open. Past it: 502, HAWSE-1013.
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Until a pooled connection says that it can take a request; past it another is opened.
+pub(crate) const POOL_READY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Idle connections to the app kept for one tunnel; more are closed after their answer.
+pub(crate) const POOL_IDLE_PER_TUNNEL: usize = 32;
+/// An idle connection to the app is closed after this time.
+pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request that could not be sent again takes a pooled connection only if it was idle for less. Common apps close idle
+/// connections after 2 to 5 s (gunicorn 2, uvicorn and Node 5), and a request that meets the close is lost.
+pub(crate) const POOL_FRESH: Duration = Duration::from_secs(1);
+/// How often idle connections to apps are looked through.
+pub(crate) const POOL_SWEEP: Duration = Duration::from_secs(5);
+/// Fields in the head of an app's answer. More: 502, HAWSE-1014.
+pub(crate) const APP_HEADERS: usize = 128;
+/// Bytes of the head of an app's answer, and what is read ahead of a body. More of a head: 502, HAWSE-1014.
+pub(crate) const APP_BUFFER_BYTES: usize = 64 << 10;
+/// Head of an app's answer over HTTP/2 (app protocol H2C). More: 502, HAWSE-1014.
+pub(crate) const APP_HEAD_LIST_BYTES: u32 = 64 << 10;
+/// Unread bytes of one answer over a tunnel's HTTP/2 connection (app protocol H2C).
+pub(crate) const H2C_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Unread bytes of all answers of a tunnel's HTTP/2 connection. Wide, so that readers who stall don't stop the others.
+pub(crate) const H2C_CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+/// One direction of a WebSocket is read in pieces of this size.
+pub(crate) const SPLICE_BUFFER_BYTES: usize = 8 << 10;
+/// From the order to stop until connections that still work are cut.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes of one error page after its slots were filled.
+pub(crate) const PAGE_BYTES: usize = 256 << 10;
+
+/// The bounds that `EdgeOptions` may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Connections of visitors in total. One more is closed before its handshake.
+    pub(crate) connections: usize,
+    /// Connections of one address (IPv6: one /64). One more is closed before its handshake. Wide: an office or a mobile
+    /// network has one address.
+    pub(crate) connections_per_address: usize,
+    /// HTTP/2 requests of one connection at the same time (Envoy's edge page: 100). More are refused by RST_STREAM.
+    pub(crate) streams: u32,
+    /// Bytes of a request's head. More: 431.
+    pub(crate) header_bytes: usize,
+    /// Fields of a request's head. More: 431.
+    pub(crate) headers: usize,
+    /// For a request's head to arrive, and for the next request on an HTTP/1.1 connection to begin. Then closed.
+    pub(crate) header_timeout: Duration,
+    /// For the TLS handshake. Then closed.
+    pub(crate) handshake_timeout: Duration,
+    /// From the whole request sent until the head of the answer, if the tunnel has no own. Then 504, HAWSE-1004.
+    pub(crate) request_timeout: Duration,
+    /// Without a byte in either direction, if the tunnel has no own. Then the transfer is cut off.
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            connections_per_address: 1024,
+            streams: 100,
+            header_bytes: 32 << 10,
+            headers: 100,
+            header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Limits {
+    /// What the options say, and the default where they say 0.
+    pub(crate) fn of(options: &EdgeOptions) -> Self {
+        let or = |value: u32, default: usize| if value == 0 { default } else { value as usize };
+        let ms = |value: u32, default: Duration| {
+            if value == 0 {
+                default
+            } else {
+                Duration::from_millis(value.into())
+            }
+        };
+        let d = Self::default();
+        Self {
+            connections: or(options.max_connections, d.connections),
+            connections_per_address: or(options.max_connections_per_address, d.connections_per_address),
+            streams: if options.max_concurrent_streams == 0 {
+                d.streams
+            } else {
+                options.max_concurrent_streams
+            },
+            header_bytes: or(options.max_header_bytes, d.header_bytes),
+            headers: or(options.max_headers, d.headers),
+            header_timeout: ms(options.header_timeout_ms, d.header_timeout),
+            handshake_timeout: ms(options.handshake_timeout_ms, d.handshake_timeout),
+            request_timeout: ms(options.request_timeout_ms, d.request_timeout),
+            idle_timeout: ms(options.idle_timeout_ms, d.idle_timeout),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_means_the_default_and_anything_else_is_taken() {
+        assert_eq!(Limits::of(&EdgeOptions::default()), Limits::default());
+        let options = EdgeOptions {
+            max_connections: 7,
+            header_timeout_ms: 1500,
+            ..EdgeOptions::default()
+        };
+        let limits = Limits::of(&options);
+        assert_eq!(
+            (limits.connections, limits.header_timeout),
+            (7, Duration::from_millis(1500))
+        );
+        assert_eq!(limits.headers, 100);
+    }
+}

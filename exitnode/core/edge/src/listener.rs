@@ -1,0 +1,162 @@
+//! The public socket: accepts visitors under the caps, hands them to the front, and drains when it is told to stop.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hawse_proto::core::EdgeOptions;
+use http::HeaderValue;
+use rustls::crypto::aws_lc_rs;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{Instant, interval, sleep, timeout},
+};
+
+use crate::{
+    caps::Caps,
+    dial::Dialer,
+    front::{Front, server_config},
+    limits::{self, Limits},
+    respond::Pages,
+    shared::Shared,
+    stack,
+    tasks::{StopOnDrop, Tasks},
+    upstream::Upstream,
+    visit::RequestIds,
+};
+
+/// A bound listener. Visitors wait in the kernel until [`Listening::run`] is awaited.
+pub struct Listening {
+    socket: TcpListener,
+    front: Arc<Front>,
+    caps: Arc<Caps>,
+    tasks: Tasks,
+}
+
+impl Listening {
+    pub(crate) fn bind<D: Dialer>(
+        dialer: D,
+        shared: Arc<Shared>,
+        addr: SocketAddr,
+        options: &EdgeOptions,
+    ) -> io::Result<Self> {
+        let limits = Limits::of(options);
+        let tasks = Tasks::default();
+        let upstream = Upstream::new(dialer, tasks.clone(), &limits);
+        let stack = stack::build(stack::Parts {
+            shared: shared.clone(),
+            limits: limits.clone(),
+            pages: Pages::of(options),
+            served_by: HeaderValue::from_str(&options.served_by)
+                .ok()
+                .filter(|name| !name.is_empty()),
+            upstream,
+        });
+        let caps = Caps::new(shared.clone(), limits.connections, limits.connections_per_address);
+        let tls = server_config(Arc::new(CertificatesOf(shared.clone())))?.into();
+        let front = Arc::new(Front {
+            shared,
+            limits,
+            tls,
+            stack,
+            ids: request_ids()?,
+            tasks: tasks.clone(),
+        });
+        Ok(Self {
+            socket: bind(addr)?,
+            front,
+            caps,
+            tasks,
+        })
+    }
+
+    /// The bound address: tells the port that 0 became.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until `shutdown` resolves, then stops accepting, lets running requests end (`DRAIN_TIMEOUT` at most) and
+    /// returns. Not cancel safe: dropping it cuts every connection off at once.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let Self {
+            socket,
+            front,
+            caps,
+            tasks,
+        } = self;
+        let _stop = StopOnDrop(tasks.clone());
+        let (draining, drain) = watch::channel(false);
+        tokio::pin!(shutdown);
+        let mut sweep = interval(limits::POOL_SWEEP);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                _ = sweep.tick() => front.shared.routes.sweep(Instant::now()),
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, peer)) => admit(&front, &caps, &tasks, (stream, peer), &drain),
+                    // Out of file descriptors or memory: wait for connections to end, the others go on.
+                    Err(_) => sleep(limits::ACCEPT_PAUSE).await,
+                },
+            }
+        }
+        drop(socket);
+        draining.send_replace(true);
+        // Every connection holds a receiver until it has ended.
+        drop(drain);
+        let _ = timeout(limits::DRAIN_TIMEOUT, async {
+            draining.closed().await;
+            websockets_end(&caps).await;
+        })
+        .await;
+    }
+}
+
+/// Gives the connection to a task of its own, or closes it.
+fn admit(
+    front: &Arc<Front>,
+    caps: &Arc<Caps>,
+    tasks: &Tasks,
+    (stream, peer): (TcpStream, SocketAddr),
+    drain: &watch::Receiver<bool>,
+) {
+    let Some(place) = caps.enter(peer.ip()) else { return };
+    // Without it small answers wait for the visitor's ACK; failure costs 40 ms, not correctness.
+    let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits::READER_STALL));
+    tasks.spawn(front.clone().serve(stream, (peer, place), drain.clone()));
+}
+
+/// hyper is done with their connections; their places are taken until they end.
+async fn websockets_end(caps: &Caps) {
+    const LOOK: Duration = Duration::from_millis(50);
+    while caps.open() > 0 {
+        sleep(LOOK).await;
+    }
+}
+
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(limits::BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn request_ids() -> io::Result<RequestIds> {
+    let mut seed = [0; 16];
+    let filled = aws_lc_rs::default_provider().secure_random.fill(&mut seed);
+    filled.map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    Ok(RequestIds::new(seed))
+}
+
+/// The certificates inside the shared state, as rustls wants them.
+#[derive(Debug)]
+struct CertificatesOf(Arc<Shared>);
+
+impl rustls::server::ResolvesServerCert for CertificatesOf {
+    fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        self.0.certificates.resolve(hello)
+    }
+}

@@ -1,0 +1,255 @@
+//! Host name -> compiled tunnel. Each tunnel is swapped on its own; a request reads the table without a lock.
+//!
+//! Compiles `ir.Tunnel` (parse, don't validate) and keeps the last good form when an edit is refused, unless owner or
+//! token changed: then the tunnel is closed. Does not open streams; the pool of a tunnel lives here so that edits keep it.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hawse_proto::{
+    codes::{self, Code},
+    core::Snapshot,
+    ir,
+};
+
+use crate::{counters::Counters, fault, upstream::Pool};
+
+/// Names that `ir.Tunnel.required_features` may hold. First light needs none.
+pub(crate) const FEATURES: &[&str] = &[];
+/// A host name is at most this long (RFC 1035).
+const HOST_BYTES: usize = 253;
+
+/// What the app behind a tunnel speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppProtocol {
+    Http1,
+    H2c,
+}
+
+/// Every visitor gets this answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) code: &'static Code,
+    pub(crate) message: String,
+}
+
+/// One tunnel in the form that requests read.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) uid: String,
+    pub(crate) hostname: String,
+    pub(crate) app_protocol: AppProtocol,
+    /// `None`: the exit node's own.
+    pub(crate) request_timeout: Option<Duration>,
+    /// `None`: the exit node's own.
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) closed: Option<Closed>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) pool: Arc<Pool>,
+    owner: Owner,
+}
+
+/// What must not change under a last good form: another owner's visitors would reach this one's app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner {
+    namespace: String,
+    token_uid: String,
+    generation: u64,
+}
+
+/// All tunnels of the exit node.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    by_host: papaya::HashMap<String, Arc<Tunnel>>,
+    by_uid: papaya::HashMap<String, Arc<Tunnel>>,
+    /// Writers take turns; readers never wait.
+    writing: Mutex<()>,
+}
+
+impl Routes {
+    /// The tunnel of a host name (lower case, no trailing dot).
+    pub(crate) fn find(&self, host: &str) -> Option<Arc<Tunnel>> {
+        self.by_host.pin().get(host).cloned()
+    }
+
+    /// Puts `new` in force, or says why not; see the module for what then stays.
+    pub(crate) fn apply(&self, new: ir::Tunnel) -> Result<(), String> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.by_uid.pin().get(&new.uid).cloned();
+        let problems = problems(&new);
+        let missing = missing_features(&new);
+        if !problems.is_empty() || !missing.is_empty() {
+            let why = [problems, missing.clone()].concat().join("; ");
+            if let Some(old) = old
+                && (!missing.is_empty() || old.owner != owner(&new))
+            {
+                self.insert(shut(&old));
+            }
+            return Err(why);
+        }
+        self.taken_by_newer(&new)?;
+        if let Some(old) = &old
+            && old.hostname != new.hostname
+        {
+            self.release(old);
+        }
+        self.insert(compile(new, old.as_deref()));
+        Ok(())
+    }
+
+    /// Forgets a tunnel; requests that run are finished.
+    pub(crate) fn remove(&self, uid: &str) {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = self.by_uid.pin().remove(uid) {
+            self.release(old);
+        }
+    }
+
+    /// Closes connections to apps that were idle for too long.
+    pub(crate) fn sweep(&self, now: tokio::time::Instant) {
+        for tunnel in self.by_uid.pin().values() {
+            tunnel.pool.sweep(now);
+        }
+    }
+
+    pub(crate) fn read(&self, out: &mut Snapshot) {
+        out.tunnels = self
+            .by_uid
+            .pin()
+            .values()
+            .map(|tunnel| tunnel.counters.read(&tunnel.uid))
+            .collect();
+    }
+
+    fn insert(&self, tunnel: Tunnel) {
+        let tunnel = Arc::new(tunnel);
+        self.by_uid.pin().insert(tunnel.uid.clone(), tunnel.clone());
+        self.by_host.pin().insert(tunnel.hostname.clone(), tunnel);
+    }
+
+    /// Gives the host name up, unless another tunnel has it by now.
+    fn release(&self, tunnel: &Tunnel) {
+        let _ = self
+            .by_host
+            .pin()
+            .remove_if(&tunnel.hostname, |_, held| held.uid == tunnel.uid);
+    }
+
+    /// A name goes from holder to holder by its generation; an upsert that comes late must not take it back.
+    fn taken_by_newer(&self, new: &ir::Tunnel) -> Result<(), String> {
+        match self.by_host.pin().get(&new.hostname) {
+            Some(held) if held.uid != new.uid && held.owner.generation > new.holder_generation => Err(format!(
+                "{} belongs to a newer holder (generation {}, this tunnel has {})",
+                new.hostname, held.owner.generation, new.holder_generation
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn owner(tunnel: &ir::Tunnel) -> Owner {
+    let token_uid = match &tunnel.target {
+        Some(ir::tunnel::Target::Agent(agent)) => agent.token_uid.clone(),
+        None => String::new(),
+    };
+    Owner {
+        namespace: tunnel.namespace.clone(),
+        token_uid,
+        generation: tunnel.holder_generation,
+    }
+}
+
+/// Everything that is wrong with a tunnel, not only the first.
+fn problems(tunnel: &ir::Tunnel) -> Vec<String> {
+    let mut found = Vec::new();
+    if tunnel.uid.is_empty() {
+        found.push("the tunnel has no uid".into());
+    }
+    if !is_hostname(&tunnel.hostname) {
+        found.push(format!("{:?} is not a host name in lower case", tunnel.hostname));
+    }
+    if tunnel.target.is_none() && tunnel.closed.is_none() {
+        found.push("the tunnel leads nowhere that this exit node knows: it has no target".into());
+    }
+    if ir::AppProtocol::try_from(tunnel.app_protocol).is_err() {
+        found.push(format!(
+            "app protocol {} is not known to this exit node",
+            tunnel.app_protocol
+        ));
+    }
+    if let Some(closed) = &tunnel.closed
+        && fault::by_text(&closed.code).is_none()
+    {
+        found.push(format!("{:?} is not a code that an edge answers with", closed.code));
+    }
+    found
+}
+
+fn missing_features(tunnel: &ir::Tunnel) -> Vec<String> {
+    (tunnel.required_features.iter())
+        .filter(|name| !FEATURES.contains(&name.as_str()))
+        .map(|name| format!("this exit node lacks the feature {name:?}: update it, the tunnel stays closed until then"))
+        .collect()
+}
+
+fn is_hostname(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    };
+    name.len() <= HOST_BYTES && name.split('.').all(label)
+}
+
+fn compile(new: ir::Tunnel, old: Option<&Tunnel>) -> Tunnel {
+    let owner = owner(&new);
+    let app_protocol = match ir::AppProtocol::try_from(new.app_protocol) {
+        Ok(ir::AppProtocol::H2c) => AppProtocol::H2c,
+        _ => AppProtocol::Http1,
+    };
+    let timeouts = new.timeouts.unwrap_or_default();
+    let ms = |value: u32| (value > 0).then(|| Duration::from_millis(value.into()));
+    // Connections to the app of the last token are not this one's.
+    let pool = (old.filter(|old| old.owner == owner && old.app_protocol == app_protocol))
+        .map(|old| old.pool.clone())
+        .unwrap_or_default();
+    Tunnel {
+        counters: old.map(|old| old.counters.clone()).unwrap_or_default(),
+        pool,
+        uid: new.uid,
+        hostname: new.hostname,
+        app_protocol,
+        request_timeout: ms(timeouts.request_ms),
+        idle_timeout: ms(timeouts.idle_ms),
+        closed: new.closed.map(|closed| Closed {
+            code: fault::by_text(&closed.code).unwrap_or(&codes::TUNNEL_CLOSED),
+            message: closed.message,
+        }),
+        owner,
+    }
+}
+
+/// The same tunnel, closed: its edit could not be taken and the old form may not be served.
+fn shut(old: &Tunnel) -> Tunnel {
+    let message = "The exit node could not take up its last change.".to_owned();
+    Tunnel {
+        uid: old.uid.clone(),
+        hostname: old.hostname.clone(),
+        app_protocol: old.app_protocol,
+        request_timeout: old.request_timeout,
+        idle_timeout: old.idle_timeout,
+        closed: Some(Closed {
+            code: &codes::TUNNEL_CLOSED,
+            message,
+        }),
+        counters: old.counters.clone(),
+        pool: Arc::default(),
+        owner: old.owner.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+use super::*;
+
+fn tunnel(uid: &str, hostname: &str) -> ir::Tunnel {
+    ir::Tunnel {
+        uid: uid.into(),
+        namespace: "team-a".into(),
+        name: "shop".into(),
+        hostname: hostname.into(),
+        holder_generation: 1,
+        app_protocol: ir::AppProtocol::Http1.into(),
+        target: Some(ir::tunnel::Target::Agent(ir::AgentTarget { token_uid: "t1".into() })),
+        ..ir::Tunnel::default()
+    }
+}
+
+fn uid_of(routes: &Routes, host: &str) -> Option<String> {
+    routes.find(host).map(|tunnel| tunnel.uid.clone())
+}
+
+#[test]
+fn an_applied_tunnel_is_found_by_its_exact_host_until_it_is_removed() {
+    let routes = Routes::default();
+    routes.apply(tunnel("u1", "shop.t.example")).unwrap();
+    assert_eq!(uid_of(&routes, "shop.t.example").as_deref(), Some("u1"));
+    assert_eq!(uid_of(&routes, "a.shop.t.example"), None);
+    assert_eq!(uid_of(&routes, "t.example"), None);
+    routes.remove("u1");
+    assert_eq!(uid_of(&routes, "shop.t.example"), None);
+}
+
+#[test]
+fn every_problem_of_a_tunnel_is_named_at_once() {
+    let bad = ir::Tunnel {
+        uid: String::new(),
+        target: None,
+        app_protocol: 9,
+        ..tunnel("", "Shop..example")
+    };
+    let error = Routes::default().apply(bad).unwrap_err();
+    for part in ["no uid", "Shop..example", "no target", "app protocol 9"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_bad_edit_keeps_the_last_good_form() {
+    let routes = Routes::default();
+    routes.apply(tunnel("u1", "shop.t.example")).unwrap();
+    routes
+        .apply(ir::Tunnel {
+            app_protocol: 9,
+            ..tunnel("u1", "shop.t.example")
+        })
+        .unwrap_err();
+    assert_eq!(routes.find("shop.t.example").unwrap().closed, None);
+}
+
+#[test]
+fn a_bad_edit_that_changes_the_token_closes_the_tunnel() {
+    let routes = Routes::default();
+    routes.apply(tunnel("u1", "shop.t.example")).unwrap();
+    let target = Some(ir::tunnel::Target::Agent(ir::AgentTarget { token_uid: "t2".into() }));
+    routes
+        .apply(ir::Tunnel {
+            app_protocol: 9,
+            target,
+            ..tunnel("u1", "shop.t.example")
+        })
+        .unwrap_err();
+    assert!(routes.find("shop.t.example").unwrap().closed.is_some());
+}
+
+#[test]
+fn a_feature_that_is_not_known_closes_the_tunnel_and_is_named() {
+    let routes = Routes::default();
+    routes.apply(tunnel("u1", "shop.t.example")).unwrap();
+    let needs = ir::Tunnel {
+        required_features: vec!["waf".into()],
+        ..tunnel("u1", "shop.t.example")
+    };
+    assert!(routes.apply(needs.clone()).unwrap_err().contains("\"waf\""));
+    assert!(routes.find("shop.t.example").unwrap().closed.is_some());
+    let fresh = Routes::default();
+    fresh.apply(needs).unwrap_err();
+    assert!(fresh.find("shop.t.example").is_none());
+}
+
+#[test]
+fn a_name_goes_to_the_newer_holder_and_not_back() {
+    let routes = Routes::default();
+    routes.apply(tunnel("old", "shop.t.example")).unwrap();
+    routes
+        .apply(ir::Tunnel {
+            holder_generation: 2,
+            ..tunnel("new", "shop.t.example")
+        })
+        .unwrap();
+    assert_eq!(uid_of(&routes, "shop.t.example").as_deref(), Some("new"));
+    assert!(
+        routes
+            .apply(tunnel("old", "shop.t.example"))
+            .unwrap_err()
+            .contains("newer holder")
+    );
+    routes.remove("old");
+    assert_eq!(uid_of(&routes, "shop.t.example").as_deref(), Some("new"));
+}
+
+#[test]
+fn an_edit_keeps_counters_and_pool_but_another_token_gets_its_own_pool() {
+    let routes = Routes::default();
+    routes.apply(tunnel("u1", "shop.t.example")).unwrap();
+    let first = routes.find("shop.t.example").unwrap();
+    first.counters.request();
+    let timeouts = Some(ir::Timeouts {
+        request_ms: 500,
+        idle_ms: 0,
+    });
+    routes
+        .apply(ir::Tunnel {
+            timeouts,
+            ..tunnel("u1", "shop.t.example")
+        })
+        .unwrap();
+    let second = routes.find("shop.t.example").unwrap();
+    assert_eq!(second.request_timeout, Some(Duration::from_millis(500)));
+    assert_eq!(second.idle_timeout, None);
+    assert!(Arc::ptr_eq(&first.pool, &second.pool) && Arc::ptr_eq(&first.counters, &second.counters));
+    let target = Some(ir::tunnel::Target::Agent(ir::AgentTarget { token_uid: "t2".into() }));
+    routes
+        .apply(ir::Tunnel {
+            target,
+            ..tunnel("u1", "shop.t.example")
+        })
+        .unwrap();
+    let third = routes.find("shop.t.example").unwrap();
+    assert!(!Arc::ptr_eq(&first.pool, &third.pool) && Arc::ptr_eq(&first.counters, &third.counters));
+}
+
+#[test]
+fn another_hostname_frees_the_first() {
+    let routes = Routes::default();
+    routes.apply(tunnel("u1", "a.t.example")).unwrap();
+    routes.apply(tunnel("u1", "b.t.example")).unwrap();
+    assert_eq!(uid_of(&routes, "a.t.example"), None);
+    assert_eq!(uid_of(&routes, "b.t.example").as_deref(), Some("u1"));
+}
+
+#[test]
+fn a_closed_tunnel_needs_no_target_but_a_code_of_the_edge() {
+    let routes = Routes::default();
+    let closed = |code: &str| {
+        Some(ir::Closed {
+            code: code.into(),
+            message: "Suspended by its owner.".into(),
+        })
+    };
+    let shut = ir::Tunnel {
+        target: None,
+        closed: closed("HAWSE-1008"),
+        ..tunnel("u1", "shop.t.example")
+    };
+    routes.apply(shut.clone()).unwrap();
+    assert_eq!(
+        routes
+            .find("shop.t.example")
+            .unwrap()
+            .closed
+            .as_ref()
+            .unwrap()
+            .code
+            .status,
+        503
+    );
+    for code in ["HAWSE-2003", "1008", ""] {
+        routes
+            .apply(ir::Tunnel {
+                closed: closed(code),
+                ..shut.clone()
+            })
+            .unwrap_err();
+    }
+}

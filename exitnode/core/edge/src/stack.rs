@@ -1,0 +1,111 @@
+//! The one tower stack between a front end and the app: the only place that names the layers, in order, with the reason.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::{HeaderValue, Response};
+use tower::{ServiceBuilder, util::BoxCloneSyncService};
+
+use crate::{
+    body::Body,
+    dial::Dialer,
+    layers::{
+        admit::AdmitLayer, body_rate::BodyRateLayer, closed::ClosedLayer, count::CountLayer, rescue::RescueLayer,
+        route::RouteLayer, stamp::StampLayer, strict::StrictLayer, timeouts::TimeoutsLayer,
+    },
+    limits::{self, Limits},
+    respond::Pages,
+    shared::Shared,
+    upstream::Upstream,
+    visit::Arrival,
+};
+
+/// The erased stack; cloned for every request.
+pub(crate) type Stack = BoxCloneSyncService<Arrival, Response<Body>, Infallible>;
+
+/// What the layers of one listener need to know.
+pub(crate) struct Parts<D> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
+    pub(crate) pages: Pages,
+    pub(crate) served_by: Option<HeaderValue>,
+    pub(crate) upstream: Upstream<D>,
+}
+
+/// Builds the stack; type erasure happens here, once.
+pub(crate) fn build<D: Dialer>(parts: Parts<D>) -> Stack {
+    BoxCloneSyncService::new(compose(parts))
+}
+
+fn compose<D: Dialer>(
+    parts: Parts<D>,
+) -> impl tower::Service<Arrival, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ Sync
++ 'static {
+    let Parts {
+        shared,
+        limits,
+        pages,
+        served_by,
+        upstream,
+    } = parts;
+    ServiceBuilder::new()
+        // Outermost: pages of the edge carry the request's id like answers of the app.
+        .layer(StampLayer { served_by })
+        // Above everything that may fail, so that a fault is rendered in one place.
+        .layer(RescueLayer { pages })
+        // Before route: an unclear request has no host that could be trusted.
+        .layer(StrictLayer {
+            headers: limits.headers,
+        })
+        .layer(RouteLayer { shared })
+        // Right below route: what the layers below refuse is counted for the tunnel.
+        .layer(CountLayer)
+        // Before anything that costs: a closed tunnel is answered from memory.
+        .layer(ClosedLayer)
+        .layer(AdmitLayer {
+            most: limits::TUNNEL_REQUESTS,
+        })
+        // Above timeouts, so that the body which timeouts watches already ends by itself.
+        .layer(BodyRateLayer {
+            grace: limits::BODY_GRACE,
+            rate: limits::BODY_MIN_RATE,
+        })
+        // Lowest: its clock is the app's, not that of the layers.
+        .layer(TimeoutsLayer {
+            request: limits.request_timeout,
+            idle: limits.idle_timeout,
+        })
+        .service(upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::testing::NoDialer;
+
+    /// Changing the order is a decision: change this line with it.
+    const ORDER: [&str; 10] = [
+        "Stamp", "Rescue", "Strict", "Route", "Count", "Closed", "Admit", "BodyRate", "Timeouts", "Upstream",
+    ];
+
+    #[tokio::test]
+    async fn the_layers_stand_in_the_order_that_was_decided() {
+        fn name_of<T>(_: &T) -> &'static str {
+            std::any::type_name::<T>()
+        }
+        let stack = compose(Parts {
+            shared: Arc::default(),
+            limits: Limits::default(),
+            pages: Pages::default(),
+            served_by: None,
+            upstream: Upstream::new(NoDialer, Default::default(), &Limits::default()),
+        });
+        let names: Vec<&str> = name_of(&stack)
+            .split('<')
+            .map(|part| part.rsplit("::").next().unwrap_or(part))
+            .collect();
+        assert_eq!(names[..10], ORDER, "{names:?}");
+    }
+}

@@ -1,0 +1,191 @@
+//! What changes in the head of a request on its way to the app, and of an answer on its way back. Pure.
+//!
+//! The visitor's word on who it is never passes: X-Forwarded-*, Forwarded, X-Real-IP and X-Hawse-* are the edge's. Fields of
+//! one connection (RFC 9110, 7.6.1) end here in both directions.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, response, uri};
+
+use crate::{fault::Fault, rules};
+
+/// How the app is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Towards {
+    Http1,
+    H2c,
+    /// HTTP/1.1 with Upgrade.
+    WebSocket,
+}
+
+/// What the edge tells the app of the visitor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) visitor: IpAddr,
+    /// Host as the visitor wrote it.
+    pub(super) authority: &'a str,
+    pub(super) request_id: &'a str,
+}
+
+/// Fields of one connection, besides those that Connection names. Trailer is none of them (RFC 9110, 6.6.2).
+const HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+];
+const KEEP_ALIVE: &str = "keep-alive";
+const PROXY_CONNECTION: &str = "proxy-connection";
+
+/// Rewrites a request's head for the app.
+pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_>) -> Result<(), Fault> {
+    let wants_trailers = header_has(&head.headers, header::TE, "trailers");
+    drop_hop_by_hop(&mut head.headers);
+    drop_matching(&mut head.headers, is_ours);
+    // hyper answers 100 Continue as soon as the app's side takes the body: the expectation is met here.
+    head.headers.remove(header::EXPECT);
+    join_cookies(&mut head.headers);
+    tell(&mut head.headers, told)?;
+    match towards {
+        Towards::Http1 if wants_trailers => {
+            head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+        Towards::H2c if wants_trailers => {
+            head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        Towards::WebSocket => {
+            head.method = Method::GET;
+            head.headers
+                .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers
+                .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        Towards::Http1 | Towards::H2c => {}
+    }
+    address(head, towards, told.authority)?;
+    head.extensions.clear();
+    Ok(())
+}
+
+/// Rewrites an answer's head for the visitor.
+pub(super) fn response(head: &mut response::Parts) {
+    // An app that names both lengths means the coding (RFC 9112, 6.3); passed on, the wrong one would frame the answer.
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    drop_hop_by_hop(&mut head.headers);
+    drop_matching(&mut head.headers, |name| name.starts_with("x-hawse-"));
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+}
+
+/// Drops from a request's trailers what may not stand there or would speak for the edge.
+pub(super) fn trailers(fields: &mut HeaderMap) {
+    drop_hop_by_hop(fields);
+    rules::drop_ambiguous(fields);
+    drop_matching(fields, is_ours);
+    fields.remove(header::HOST);
+    fields.remove(header::CONTENT_LENGTH);
+}
+
+/// The names that Connection lists.
+pub(super) fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim).filter(|name| !name.is_empty()))
+}
+
+fn header_has(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name);
+    values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| {
+            part.split(';')
+                .next()
+                .is_some_and(|token| token.trim().eq_ignore_ascii_case(wanted))
+        })
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    // Host and Content-Length can be named to make the next hop misread the request: they stay.
+    let named: Vec<HeaderName> = connection_names(headers)
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+}
+
+/// Fields by which the edge speaks to the app.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || name.starts_with("x-hawse-") || matches!(name, "forwarded" | "x-real-ip")
+}
+
+fn drop_matching(headers: &mut HeaderMap, drop: impl Fn(&str) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| drop(name.as_str())).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 splits cookies into crumbs; HTTP/1.1 wants one field (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+fn tell(headers: &mut HeaderMap, told: Told<'_>) -> Result<(), Fault> {
+    let authority = value(told.authority)?;
+    headers.insert("x-forwarded-for", value(&told.visitor.to_canonical().to_string())?);
+    headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+    headers.insert("x-forwarded-host", authority.clone());
+    headers.insert(crate::layers::stamp::REQUEST_ID, value(told.request_id)?);
+    headers.insert(header::HOST, authority);
+    Ok(())
+}
+
+fn value(text: &str) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_str(text).map_err(|_| Fault::bad_request("Host is not a host name."))
+}
+
+/// Target and version: path only in HTTP/1.1, scheme and authority in HTTP/2.
+fn address(head: &mut request::Parts, towards: Towards, authority: &str) -> Result<(), Fault> {
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = Some(
+        head.uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or(uri::PathAndQuery::from_static("/")),
+    );
+    head.version = Version::HTTP_11;
+    if towards == Towards::H2c {
+        parts.scheme = Some(uri::Scheme::HTTP);
+        parts.authority = authority.parse().ok();
+        head.version = Version::HTTP_2;
+        head.headers.remove(header::HOST);
+    }
+    head.uri = Uri::from_parts(parts).map_err(|_| Fault::bad_request("The target is not valid."))?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests/head.rs"]
+mod tests;

@@ -1,0 +1,274 @@
+//! Exchanges with apps that speak HTTP/1.1: pooled connections, one safe repetition, answers streamed as they come.
+//!
+//! A connection is owned by whoever uses it. Dropping it in the middle (the visitor left, a fault) resets its stream; only a
+//! connection with a whole exchange behind it goes back to the pool.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hawse_proto::codes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{Builder, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use super::{
+    About, Upstream,
+    blame::{self, Said},
+    head::{self, Told, Towards},
+    pool::Pool,
+    sending::{self, Sent},
+    stream::{Fate, Tracked},
+};
+use crate::{
+    body::{self, Body, BoxError},
+    dial::Dialer,
+    fault::{BodyFault, Fault},
+    layers::Outcome,
+    limits,
+    visit::Routed,
+};
+
+/// One connection to the app. Dropping it ends its task and resets its stream.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    sender: SendRequest<Body>,
+    fate: Arc<Fate>,
+    _alive: oneshot::Sender<Infallible>,
+}
+
+impl Channel {
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+/// An answer's head, and what is needed to give its connection back.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    channel: Channel,
+    sent: Arc<Sent>,
+}
+
+impl Answer {
+    /// The answer for the visitor; the connection goes back to `pool` when its body has ended.
+    pub(super) fn into_response(self, pool: Arc<Pool>) -> Response<Body> {
+        let Self {
+            response,
+            channel,
+            sent,
+        } = self;
+        let (mut head, inner) = response.into_parts();
+        head::response(&mut head);
+        let fate = channel.fate.clone();
+        let mut body = AppBody {
+            inner,
+            fate,
+            hold: Some(Hold { channel, sent, pool }),
+        };
+        if body.inner.is_end_stream() {
+            body.give_back();
+            return Response::from_parts(head, body::empty());
+        }
+        Response::from_parts(head, body.boxed_unsync())
+    }
+
+    /// The connection itself, after the app switched protocols: it has to live until the upgrade is taken over.
+    pub(super) fn into_channel(self) -> Channel {
+        self.channel
+    }
+}
+
+/// Serves one request.
+pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcome {
+    let (about, request) = prepare(routed, Towards::Http1)?;
+    let answer = exchange(up, &about, request).await?;
+    if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Fault::new(
+            &codes::APP_INVALID,
+            "It switched protocols although nobody asked for it.",
+        ));
+    }
+    Ok(answer.into_response(about.tunnel.pool.clone()))
+}
+
+/// Rewrites the request for the app.
+pub(super) fn prepare(routed: Routed, towards: Towards) -> Result<(About, Request<Body>), Fault> {
+    let Routed {
+        connection,
+        request_id,
+        authority,
+        tunnel,
+        request,
+        ticket: _,
+    } = routed;
+    let (mut head, body) = request.into_parts();
+    let told = Told {
+        visitor: connection.peer.ip(),
+        authority: &authority.text,
+        request_id: request_id.as_str(),
+    };
+    head::request(&mut head, towards, told)?;
+    Ok((About { connection, tunnel }, Request::from_parts(head, body)))
+}
+
+/// Sends a request and waits for the head of the answer. Not cancel safe: dropping it resets the stream, as it should.
+pub(super) async fn exchange<D: Dialer>(
+    up: &Upstream<D>,
+    about: &About,
+    request: Request<Body>,
+) -> Result<Answer, Fault> {
+    let may_repeat = request.method().is_idempotent() && request.is_end_stream();
+    let (head, body) = request.into_parts();
+    let (body, sent) = sending::watch(body);
+    let mut request = Request::from_parts(head, body);
+    let mut pool = Some(about.tunnel.pool.clone());
+    loop {
+        let (mut channel, reused) = connect(up, about, pool.take(), may_repeat).await?;
+        let copy = (reused && may_repeat).then(|| copy_of(&request));
+        channel.fate.expect_answer();
+        let mut failed = match channel.sender.try_send_request(request).await {
+            Ok(response) => {
+                return Ok(Answer {
+                    response,
+                    channel,
+                    sent,
+                });
+            }
+            Err(failed) => failed,
+        };
+        // Nothing was sent; or the app closed an idle connection at the moment of a request that may be repeated.
+        let again = match failed.take_message() {
+            Some(unsent) => reused.then_some(unsent),
+            None => copy.filter(|_| !channel.fate.has_received()),
+        };
+        match again {
+            Some(same) => request = same,
+            None => return Err(blame::no_answer(Said::from(failed.error()), &channel.fate, &sent)),
+        }
+    }
+}
+
+/// A connection from the pool (true) or a new one. Cancel safe.
+async fn connect<D: Dialer>(
+    up: &Upstream<D>,
+    about: &About,
+    pool: Option<Arc<Pool>>,
+    may_repeat: bool,
+) -> Result<(Channel, bool), Fault> {
+    if let Some(pool) = pool {
+        while let Some(mut channel) = pool.take(Instant::now(), may_repeat) {
+            if let Ok(Ok(())) = timeout(limits::POOL_READY_TIMEOUT, channel.sender.ready()).await {
+                return Ok((channel, true));
+            }
+        }
+    }
+    Ok((open(up, about).await?, false))
+}
+
+async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fault> {
+    let stream = up.dial(&about.tunnel, &about.connection).await?;
+    let fate = Arc::new(Fate::default());
+    let io = TokioIo::new(Tracked::new(stream, fate.clone()));
+    let (sender, connection) = Builder::new()
+        .max_headers(limits::APP_HEADERS)
+        .max_buf_size(limits::APP_BUFFER_BYTES)
+        .handshake(io)
+        .await
+        .map_err(|error| Fault::agent_lost(format!("The connection to it could not be used: {error}.")))?;
+    let (alive, dropped) = oneshot::channel::<Infallible>();
+    up.tasks.spawn(async move {
+        // How it ended is told by the exchange and by the stream's fate.
+        tokio::select! {
+            _ = connection.with_upgrades() => {}
+            _ = dropped => {}
+        }
+    });
+    Ok(Channel {
+        sender,
+        fate,
+        _alive: alive,
+    })
+}
+
+/// Another request like this one, which has no body.
+fn copy_of(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(body::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    *copy.version_mut() = request.version();
+    copy
+}
+
+/// A connection that is still reading an answer.
+struct Hold {
+    channel: Channel,
+    sent: Arc<Sent>,
+    pool: Arc<Pool>,
+}
+
+/// An answer's body. Ends cleanly only where the app ended it.
+struct AppBody {
+    inner: Incoming,
+    fate: Arc<Fate>,
+    hold: Option<Hold>,
+}
+
+impl AppBody {
+    fn give_back(&mut self) {
+        if let Some(Hold { channel, sent, pool }) = self.hold.take()
+            // An answer before the end of the request: the rest of its body is still under way on this connection.
+            && sent.is_whole()
+            && channel.is_open()
+        {
+            pool.put(Instant::now(), channel);
+        }
+    }
+}
+
+impl http_body::Body for AppBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let me = self.get_mut();
+        match ready!(Pin::new(&mut me.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if me.inner.is_end_stream() {
+                    me.give_back();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(_)) => {
+                me.hold = None;
+                Poll::Ready(Some(Err(BodyFault(blame::cut_off(&me.fate)).into())))
+            }
+            None => {
+                me.give_back();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

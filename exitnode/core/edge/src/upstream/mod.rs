@@ -1,0 +1,161 @@
+//! The bottom of the stack: takes a routed request to the app over a stream of its tunnel, and the answer back.
+//!
+//! One file a concern: head (what is rewritten), stream (what became of a connection), blame (whose fault), pool, http1, h2c,
+//! websocket, splice. Holds no tunnel and opens no link: streams come from the Dialer.
+
+mod blame;
+mod h2c;
+mod head;
+mod http1;
+mod pool;
+mod sending;
+mod splice;
+mod stream;
+mod websocket;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hawse_proto::codes;
+use http::{Response, header};
+use tower::Service;
+
+pub(crate) use self::pool::Pool;
+use crate::{
+    body::Body,
+    dial::{DialError, Dialer},
+    fault::Fault,
+    layers::{Boxed, Outcome},
+    limits::{self, Limits},
+    route::{AppProtocol, Tunnel},
+    tasks::Tasks,
+    visit::{Connection, Protocol, Routed},
+};
+
+/// See the module. Cheap to clone; one per listener.
+#[derive(Clone)]
+pub(crate) struct Upstream<D> {
+    dialer: D,
+    tasks: Tasks,
+    /// Of WebSockets, if the tunnel has no own.
+    idle: Duration,
+    random: &'static dyn rustls::crypto::SecureRandom,
+}
+
+impl<D: Dialer> Upstream<D> {
+    pub(crate) fn new(dialer: D, tasks: Tasks, limits: &Limits) -> Self {
+        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+        Self {
+            dialer,
+            tasks,
+            idle: limits.idle_timeout,
+            random,
+        }
+    }
+
+    /// Opens a stream to the app. Cancel safe.
+    async fn dial(&self, tunnel: &Tunnel, connection: &Connection) -> Result<D::Stream, Fault> {
+        match tokio::time::timeout(limits::DIAL_TIMEOUT, self.dialer.open(&tunnel.uid, connection.peer)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(DialError::NoAgent)) => Err(no_agent(self.dialer.last_seen(&tunnel.uid))),
+            Ok(Err(DialError::LinkLost(how))) => Err(Fault::agent_lost(how)),
+            Err(_) => Err(Fault::agent_lost(format!(
+                "The link opened no stream within {:?}.",
+                limits::DIAL_TIMEOUT
+            ))),
+        }
+    }
+}
+
+impl<D: Dialer> Service<Routed> for Upstream<D> {
+    type Response = Response<Body>;
+    type Error = Fault;
+    type Future = Boxed<Outcome>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, routed: Routed) -> Self::Future {
+        let this = self.clone();
+        if asks_for_websocket(&routed) {
+            return Box::pin(async move { websocket::serve(&this, routed).await });
+        }
+        match routed.tunnel.app_protocol {
+            AppProtocol::Http1 => Box::pin(async move { http1::serve(&this, routed).await }),
+            AppProtocol::H2c => Box::pin(async move { h2c::serve(&this, routed).await }),
+        }
+    }
+}
+
+/// By Upgrade on HTTP/1.1, by extended CONNECT on HTTP/2 (the only CONNECT that the strict layer lets through).
+fn asks_for_websocket(routed: &Routed) -> bool {
+    match routed.connection.protocol {
+        Protocol::Http2 => routed.request.method() == http::Method::CONNECT,
+        Protocol::Http1 => {
+            let headers = routed.request.headers();
+            routed.request.version() == http::Version::HTTP_11
+                && headers
+                    .get(header::UPGRADE)
+                    .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+                && head::connection_names(headers).any(|name| name.eq_ignore_ascii_case("upgrade"))
+        }
+    }
+}
+
+fn no_agent(last_seen: Option<Duration>) -> Fault {
+    // An agent that was here a moment ago is most likely coming back.
+    const RECENT: Duration = Duration::from_secs(60);
+    let (detail, retry) = match last_seen {
+        Some(ago) => (
+            format!("Last seen {} ago.", in_words(ago)),
+            if ago < RECENT { 5 } else { 30 },
+        ),
+        None => (
+            "None has been connected since this exit node started. Run `hawse http` beside the app.".into(),
+            30,
+        ),
+    };
+    Fault::new(&codes::NO_AGENT, detail).retry_after(Duration::from_secs(retry))
+}
+
+/// `14 min`, `3 h`, `2 d`: the largest unit is enough for a person.
+fn in_words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Everything the files below need of a routed request besides the request itself.
+struct About {
+    connection: Arc<Connection>,
+    tunnel: Arc<Tunnel>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_when_the_agent_was_last_seen_and_when_to_try_again() {
+        for (ago, says, retry) in [
+            (Some(12), "Last seen 12 s ago.", 5),
+            (Some(14 * 60 + 3), "Last seen 14 min ago.", 30),
+            (Some(3 * 3600), "Last seen 3 h ago.", 30),
+            (Some(49 * 3600), "Last seen 2 d ago.", 30),
+            (None, "None has been connected", 30),
+        ] {
+            let fault = no_agent(ago.map(Duration::from_secs));
+            assert!(fault.detail.starts_with(says), "{}", fault.detail);
+            assert_eq!(fault.retry_after, Some(Duration::from_secs(retry)));
+            assert_eq!(fault.code.number, 1002);
+        }
+    }
+}

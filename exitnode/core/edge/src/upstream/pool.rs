@@ -1,0 +1,148 @@
+//! Idle connections to the app of one tunnel, newest first: the last used one is the likeliest to live and the cheapest to
+//! wake (LIFO, facts on performance). Bounded in number and age. Does not open anything.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{h2c, http1};
+use crate::limits;
+
+/// What is kept for one tunnel; edits of the tunnel keep it, another token gets a new one.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    http1: Mutex<Shelf<http1::Channel>>,
+    /// Locked while the connection is made, so that a burst makes one.
+    pub(super) h2c: tokio::sync::Mutex<Option<h2c::Channel>>,
+}
+
+impl Pool {
+    /// An idle connection. `may_repeat` is false for a request that must not meet a connection which the app is closing.
+    pub(super) fn take(&self, now: Instant, may_repeat: bool) -> Option<http1::Channel> {
+        let freshness = if may_repeat {
+            limits::POOL_IDLE_TIMEOUT
+        } else {
+            limits::POOL_FRESH
+        };
+        self.shelf().take(now, freshness, http1::Channel::is_open)
+    }
+
+    /// Keeps a connection whose exchange is over.
+    pub(super) fn put(&self, now: Instant, channel: http1::Channel) {
+        self.shelf().put(now, channel, limits::POOL_IDLE_PER_TUNNEL);
+    }
+
+    /// Closes what was idle for too long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.shelf().expire(now, limits::POOL_IDLE_TIMEOUT);
+        if let Ok(mut slot) = self.h2c.try_lock()
+            && slot.as_ref().is_some_and(|channel| channel.is_idle(now))
+        {
+            *slot = None;
+        }
+    }
+
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf<http1::Channel>> {
+        self.http1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Things with the time at which they were put there, oldest first. Pure.
+#[derive(Debug)]
+struct Shelf<T>(VecDeque<(Instant, T)>);
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Shelf<T> {
+    /// The newest that is usable and was idle for no longer than `freshness`; unusable ones are dropped on the way.
+    fn take(&mut self, now: Instant, freshness: Duration, usable: impl Fn(&T) -> bool) -> Option<T> {
+        while let Some((since, _)) = self.0.back() {
+            if now.saturating_duration_since(*since) > freshness {
+                return None;
+            }
+            let (_, item) = self.0.pop_back()?;
+            if usable(&item) {
+                return Some(item);
+            }
+        }
+        None
+    }
+
+    fn put(&mut self, now: Instant, item: T, most: usize) {
+        if self.0.len() >= most {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, item));
+    }
+
+    fn expire(&mut self, now: Instant, age: Duration) {
+        while self
+            .0
+            .front()
+            .is_some_and(|(since, _)| now.saturating_duration_since(*since) > age)
+        {
+            self.0.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn shelf(now: Instant, items: &[(u64, i32)]) -> Shelf<i32> {
+        Shelf(
+            items
+                .iter()
+                .map(|(ago, item)| (now - SECOND * u32::try_from(*ago).unwrap(), *item))
+                .collect(),
+        )
+    }
+
+    fn now() -> Instant {
+        Instant::now() + SECOND * 1000
+    }
+
+    #[test]
+    fn the_newest_usable_one_is_taken() {
+        let now = now();
+        let mut shelf = shelf(now, &[(9, 1), (5, 2), (1, 3)]);
+        assert_eq!(shelf.take(now, SECOND * 10, |n| *n != 3), Some(2));
+        assert_eq!(shelf.take(now, SECOND * 10, |_| true), Some(1));
+        assert_eq!(shelf.take(now, SECOND * 10, |_| true), None);
+    }
+
+    #[test]
+    fn one_that_was_idle_for_too_long_is_left_where_it_is() {
+        let now = now();
+        let mut shelf = shelf(now, &[(9, 1), (5, 2)]);
+        assert_eq!(shelf.take(now, SECOND, |_| true), None);
+        assert_eq!(shelf.0.len(), 2);
+    }
+
+    #[test]
+    fn a_full_shelf_drops_its_oldest() {
+        let now = now();
+        let mut shelf = shelf(now, &[(9, 1), (5, 2)]);
+        shelf.put(now, 3, 2);
+        assert_eq!(shelf.0.iter().map(|(_, item)| *item).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn the_old_expire() {
+        let now = now();
+        let mut shelf = shelf(now, &[(31, 1), (30, 2), (1, 3)]);
+        shelf.expire(now, SECOND * 30);
+        assert_eq!(shelf.0.iter().map(|(_, item)| *item).collect::<Vec<_>>(), [2, 3]);
+    }
+}

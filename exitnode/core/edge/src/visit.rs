@@ -1,0 +1,204 @@
+//! What is known of a request at each height of the stack: `Arrival` -> `Visit` (it is valid) -> `Routed` (it has a tunnel).
+//!
+//! The types carry the order: no layer can ask for a tunnel above the one that finds it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use http::Request;
+
+use crate::{body::Body, caps::Place, certs::Certificate, route::Tunnel, rules::Authority};
+
+/// Which HTTP the visitor speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// One TLS connection of a visitor.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    pub(crate) protocol: Protocol,
+    /// The name that the visitor asked for in the handshake, lower case.
+    pub(crate) sni: Option<String>,
+    pub(crate) certificate: Arc<Certificate>,
+    /// Its place under the caps; a WebSocket keeps it after hyper is done with the connection.
+    _place: Place,
+    active: AtomicU64,
+    started: AtomicU64,
+    upgraded: AtomicBool,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        (peer, place): (SocketAddr, Place),
+        protocol: Protocol,
+        sni: Option<String>,
+        certificate: Arc<Certificate>,
+    ) -> Arc<Self> {
+        let (active, started, upgraded) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self {
+            peer,
+            protocol,
+            sni,
+            certificate,
+            _place: place,
+            active,
+            started,
+            upgraded,
+        })
+    }
+
+    /// Requests that run now.
+    pub(crate) fn active(&self) -> u64 {
+        self.active.load(Relaxed)
+    }
+
+    /// Requests that ever began: tells an idle connection from a busy one between two looks.
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Relaxed)
+    }
+
+    /// From now on it carries a WebSocket.
+    pub(crate) fn set_upgraded(&self) {
+        self.upgraded.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
+    }
+
+    pub(crate) fn begin(self: &Arc<Self>) -> Running {
+        self.active.fetch_add(1, Relaxed);
+        self.started.fetch_add(1, Relaxed);
+        Running(self.clone())
+    }
+}
+
+/// One running request of a connection; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Arc<Connection>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+/// 32 hex digits, shown to the visitor and to the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestId([u8; 32]);
+
+impl RequestId {
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// Makes request ids. They need to be unique, not secret: SplitMix64 costs 2 ns, a cryptographic source 500.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    seed: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new(seed: [u8; 16]) -> Self {
+        let (high, low) = seed.split_at(8);
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        Self {
+            seed: number(high),
+            next: AtomicU64::new(number(low)),
+        }
+    }
+
+    pub(crate) fn next(&self) -> RequestId {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let n = self.next.fetch_add(STEP, Relaxed);
+        let wide = (u128::from(mix(n ^ self.seed)) << 64) | u128::from(mix(n.wrapping_add(self.seed)));
+        let mut text = [0; 32];
+        for (at, digit) in text.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(wide >> (124 - 4 * at)) as usize & 15];
+        }
+        RequestId(text)
+    }
+}
+
+fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A request as the front end got it.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) request_id: RequestId,
+    pub(crate) request: Request<Body>,
+}
+
+/// A request that keeps the rules, and the host it asks for.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) request_id: RequestId,
+    pub(crate) authority: Authority,
+    pub(crate) request: Request<Body>,
+}
+
+/// A request and the tunnel that it belongs to.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) request_id: RequestId,
+    pub(crate) authority: Authority,
+    pub(crate) tunnel: Arc<Tunnel>,
+    /// Held by whatever still works for the request: the answer's body, a WebSocket.
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) request: Request<Body>,
+}
+
+/// Counts a request as in flight until the last holder drops it.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) tunnel: Arc<Tunnel>,
+    /// How many were in flight with this one, when it came.
+    pub(crate) place: u64,
+}
+
+impl Ticket {
+    pub(crate) fn new(tunnel: Arc<Tunnel>) -> Arc<Self> {
+        let place = tunnel.counters.enter();
+        Arc::new(Self { tunnel, place })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.tunnel.counters.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_hex_and_don_t_repeat() {
+        let ids = RequestIds::new([7; 16]);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10_000 {
+            let id = ids.next();
+            assert!(id.as_str().len() == 32 && id.as_str().bytes().all(|b| b.is_ascii_hexdigit()));
+            assert!(seen.insert(id.as_str().to_owned()));
+        }
+    }
+}
