@@ -9,6 +9,7 @@ from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z/.][A-Za-z0-9 _./$()=<>;,+-]*")
 _NOT_TEXT = re.compile(r"(?i:true|false|yes|no|on|off|y|n|null|~)|[.+-]?[0-9][0-9._eExXoO+-]*|\.(inf|nan)|=|<<")
+_SINGLE_QUOTABLE = re.compile(r"[ -&(-~]*")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
@@ -45,4 +46,8 @@ def _scalar(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
     is_plain = _PLAIN.fullmatch(value) and not _NOT_TEXT.fullmatch(value) and value == value.strip()
-    return value if is_plain else json.dumps(value, ensure_ascii=False)
+    if is_plain:
+        return value
+    if '"' in value and _SINGLE_QUOTABLE.fullmatch(value):
+        return f"'{value}'"
+    return json.dumps(value, ensure_ascii=False)

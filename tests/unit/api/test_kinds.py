@@ -1,12 +1,15 @@
 """Every kind reads what its schema allows, and names everything that it does not."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hawse_api import v1alpha1
 from support.api_cases import ACCEPTED, NAMES, REFUSED, VALID, ids, spec_with
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 KINDS = {kind.definition.kind: kind for kind in v1alpha1.KINDS}
 
 
@@ -134,3 +137,9 @@ def test_a_reservation_is_released_when_it_says_since_when() -> None:
     spec = VALID["SubdomainReservation"] | {"releasedAt": "2026-04-01T00:00:00Z"}
     let_go = v1alpha1.SubdomainReservation.from_object({"metadata": {"name": "a.b"}, "spec": spec})
     assert (held.spec.is_released, let_go.spec.is_released) == (False, True)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_examples_are_accepted(path: Path) -> None:
+    ours = [document for document in yaml.safe_load_all(path.read_text()) if document["kind"] in KINDS]
+    assert [KINDS[document["kind"]].from_object(document).name for document in ours]
