@@ -117,7 +117,7 @@ def _open_session(settings: Settings, report: Report, directory: Path) -> Sessio
 def _cluster(settings: Settings, directory: Path) -> Cluster:
     match settings.place:
         case Place.EMBEDDED:
-            return EmbeddedCluster(settings, directory / "cluster")
+            return EmbeddedCluster(settings, directory)
         case Place.KIND:
             return KindCluster(settings, directory)
         case Place.EXISTING:

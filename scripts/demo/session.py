@@ -17,6 +17,7 @@ SYSTEM = "hawse-system"
 RELEASE = "hawse"
 NAMESPACE = "team-a"
 OTHER_NAMESPACE = "team-b"
+FLEET = "default"
 TUNNEL = "shop"
 TOKEN = "laptop"  # noqa: S105 - the name of an AgentToken
 FLEET_FILE = "examples/fleet.yaml"
@@ -56,7 +57,7 @@ class Session:
     def guest(self) -> Visitor:
         """The visitor, known once the fleet has its CA."""
         if self.visitor is None:
-            raise RuntimeError("the visitor is made in step 4")
+            raise RuntimeError("the visitor is made in step 5")
         return self.visitor
 
     @property

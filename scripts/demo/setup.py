@@ -10,7 +10,7 @@ from demo import kube
 from demo.errors import DemoError
 from demo.report import seconds
 from demo.session import FLEET_FILE, NAMESPACE, REGIONS, RELEASE, SYSTEM, TOKEN, TUNNEL, TUNNEL_FILE, Session
-from demo.visits import Door, Visitor
+from demo.visits import Door
 
 KUBERNETES = "v1.37"
 KINDS = ("agentsessions", "agenttokens", "exitnodes", "fleets", "subdomainreservations", "tunnels")
@@ -117,7 +117,6 @@ def open_tunnel(session: Session) -> None:
     text = ", ".join(f"{one['name']} over {one['transport']}" for one in links)
     held = {one["region"] for one in links} >= set(REGIONS) and all(one["transport"].lower() == "quic" for one in links)
     report.check("the agent is connected to both exit nodes", held, text or "no AgentSession names a link")
-    session.visitor = Visitor(session.hostname, session.doors[0].port, _save_ca(session))
 
 
 def connect_agent(session: Session) -> None:
@@ -201,11 +200,3 @@ def _links(session: Session, wanted: int) -> list[Any]:
     found = session.shell.get("agentsessions", "-n", NAMESPACE) or {"items": []}
     links = [link for item in found["items"] for link in item.get("status", {}).get("exitNodes", [])]
     return links if len(links) >= wanted else []
-
-
-def _save_ca(session: Session) -> Any:
-    """The CA that vouches for the fleet's certificate: what `--cacert` of the shown commands names."""
-    ca = session.shell.ask("get", "configmap", "hawse-ca", "-n", SYSTEM, "-o", r"jsonpath={.data.ca\.crt}")
-    path = session.directory / "ca.crt"
-    path.write_text(ca)
-    return path

@@ -2,19 +2,23 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from demo.errors import DemoError
 from demo.report import seconds
-from demo.session import BROWSER_REGION, NAMESPACE, SYSTEM, Session
-from demo.visits import Door, Protocol, Visit
+from demo.session import BROWSER_REGION, FLEET, NAMESPACE, SYSTEM, Session
+from demo.visits import Door, Protocol, Visit, Visitor
 
 APP_SAYS = {Protocol.HTTP1: "It works", Protocol.HTTP2: "It works", Protocol.WEBSOCKET: "hello"}
+PUBLIC_PORT = 8443
+"""spec.listeners.https in examples/fleet.yaml."""
 _FORWARD_S = 15.0
 
 
 def visit_tunnel(session: Session) -> None:
     """Step 5."""
-    report, guest = session.report, session.guest
+    report = session.report
+    guest = session.visitor = Visitor(session.hostname, PUBLIC_PORT, _save_ca(session))
     open_browser_door(session)
     report.note("Visitors connect to an exit node's address and name the host in TLS (SNI):")
     for door, protocol in zip(session.doors, (Protocol.HTTP1, Protocol.HTTP2), strict=False):
@@ -83,6 +87,14 @@ def open_browser_door(session: Session) -> None:
     )
     if session.programs.await_output(forward, re.compile("(Forwarding from)"), _FORWARD_S) is None:
         raise DemoError("kubectl port-forward", f"127.0.0.1:{local} does not lead to {door.exit_node}", log=forward.log)
+
+
+def _save_ca(session: Session) -> Path:
+    """The CA that vouches for the fleet's certificate: what the shown commands name, and what a browser may import."""
+    path = session.directory / "ca.crt"
+    secret = f"kubectl get secret {FLEET}-edge-tls -n {SYSTEM}"
+    session.shell.show(rf"{secret} -o jsonpath='{{.data.ca\.crt}}' | base64 -d > {path}", hop="operator → certificate")
+    return path
 
 
 def browser_door(session: Session) -> Door:
