@@ -1,0 +1,74 @@
+// Package mirror keeps a local copy of a list of API objects. It is what a shared informer is, except that it comes back half
+// a second after the API server does: informers back off up to a minute, and here the API server is killed on purpose.
+package mirror
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/cache"
+)
+
+const retry = 500 * time.Millisecond
+
+// Mirror is the copy. It keeps its content while the API server is away.
+type Mirror[T runtime.Object] struct {
+	cache.Store
+	changed func()
+	once    sync.Once
+	synced  chan struct{}
+}
+
+// Start begins to copy; changed is called after each change and must not block.
+func Start[T runtime.Object](ctx context.Context, client cache.Getter, resource string, selector fields.Selector, example T, changed func()) *Mirror[T] {
+	m := &Mirror[T]{Store: cache.NewStore(cache.MetaNamespaceKeyFunc), changed: changed, synced: make(chan struct{})}
+	source := cache.NewListWatchFromClient(client, resource, "", selector)
+	reflector := cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: resource, Backoff: &wait.Backoff{Duration: retry}})
+	go reflector.RunWithContext(ctx)
+	return m
+}
+
+// Wait returns when the first whole list is here.
+func (m *Mirror[T]) Wait(ctx context.Context) error {
+	select {
+	case <-m.synced:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// All returns the objects; they are shared and must not be changed.
+func (m *Mirror[T]) All() []T {
+	list := m.List()
+	out := make([]T, 0, len(list))
+	for _, object := range list {
+		out = append(out, object.(T))
+	}
+	return out
+}
+
+// Add implements cache.Store.
+func (m *Mirror[T]) Add(object any) error { return m.after(m.Store.Add(object)) }
+
+// Update implements cache.Store.
+func (m *Mirror[T]) Update(object any) error { return m.after(m.Store.Update(object)) }
+
+// Delete implements cache.Store.
+func (m *Mirror[T]) Delete(object any) error { return m.after(m.Store.Delete(object)) }
+
+// Replace implements cache.Store.
+func (m *Mirror[T]) Replace(list []any, version string) error {
+	err := m.Store.Replace(list, version)
+	m.once.Do(func() { close(m.synced) })
+	return m.after(err)
+}
+
+func (m *Mirror[T]) after(err error) error {
+	m.changed()
+	return err
+}
