@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+import devcluster
 from hawse_api import names, v1alpha1
 from support.api_cases import ACCEPTED, NAMES, REFUSED, VALID, ids, spec_with
 
@@ -41,7 +42,14 @@ SERVER_WORDS = {
 
 
 @pytest.fixture(scope="module")
-def api(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devcluster.Cluster]:
+    """An API server of our own, without nodes: here the CRDs are kubectl's, elsewhere they are Helm's."""
+    with devcluster.Cluster(tmp_path_factory.mktemp("cluster"), [], {}) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def api(cluster: devcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of the API server with our CRDs and a namespace."""
     cluster.kubectl("apply", "-f", str(ROOT / "crds"))
     crds = [f"crd/{kind.definition.plural}.{names.GROUP}" for kind in v1alpha1.KINDS]
@@ -49,7 +57,6 @@ def api(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[http
     cluster.kubectl("create", "namespace", NAMESPACE)
     with connect(Path(cluster.kubeconfig), tmp_path_factory.mktemp("api")) as connection:
         yield connection
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def connect(kubeconfig: Path, scratch: Path) -> httpx.Client:
@@ -110,9 +117,11 @@ def stored(api: httpx.Client) -> Iterator[Callable[[str, dict[str, Any], str], d
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_api_server_finds_nothing_to_complain_about(cluster: Any, api: httpx.Client, kind: str) -> None:
+def test_the_api_server_finds_nothing_to_complain_about(
+    cluster: devcluster.Cluster, api: httpx.Client, kind: str
+) -> None:
     definition = KINDS[kind].definition
-    crd = json.loads(cluster.kubectl("get", "crd", f"{definition.plural}.{names.GROUP}", "-o", "json"))
+    crd = json.loads(cluster.kubectl("get", "crd", f"{definition.plural}.{names.GROUP}", "-o", "json").stdout)
     conditions = {condition["type"]: condition["status"] for condition in crd["status"]["conditions"]}
     assert conditions.get("NamesAccepted") == "True"
     assert conditions.get("NonStructuralSchema", "False") == "False"
@@ -218,13 +227,13 @@ def test_status_is_a_subresource_and_leaves_the_generation_alone(
 
 
 def test_kubectl_shows_columns_short_names_and_the_category(
-    cluster: Any, stored: Callable[..., dict[str, Any]]
+    cluster: devcluster.Cluster, stored: Callable[..., dict[str, Any]]
 ) -> None:
     stored("Tunnel", VALID["Tunnel"], "listed")
-    header, row = cluster.kubectl("get", "tun", "-n", NAMESPACE, "-o", "wide").splitlines()
+    header, row = cluster.kubectl("get", "tun", "-n", NAMESPACE, "-o", "wide").stdout.splitlines()
     assert header.split() == ["NAME", "HOST", "PROTOCOL", "TARGET", "URL", "READY", "AGE", "REASON", "MESSAGE"]
     assert row.split()[:3] == ["listed", "HTTP", "Agent"]
-    assert "tunnel.hawse.dev/listed" in cluster.kubectl("get", "hawse", "-n", NAMESPACE)
+    assert "tunnel.hawse.dev/listed" in cluster.kubectl("get", "hawse", "-n", NAMESPACE).stdout
 
 
 @pytest.mark.parametrize(
@@ -236,17 +245,18 @@ def test_kubectl_shows_columns_short_names_and_the_category(
     ],
 )
 def test_tunnels_can_be_filtered(
-    cluster: Any, stored: Callable[..., dict[str, Any]], selector: str, expected: str
+    cluster: devcluster.Cluster, stored: Callable[..., dict[str, Any]], selector: str, expected: str
 ) -> None:
     stored("Tunnel", VALID["Tunnel"], "filtered")
     output = ("-o", "jsonpath={.items[*].metadata.name}")
-    assert cluster.kubectl("get", "tunnels", "-n", NAMESPACE, "--field-selector", selector, *output) == expected
+    found = cluster.kubectl("get", "tunnels", "-n", NAMESPACE, "--field-selector", selector, *output).stdout
+    assert found == expected
 
 
-def test_exit_nodes_are_scaled_with_kubectl(cluster: Any, stored: Callable[..., dict[str, Any]]) -> None:
+def test_exit_nodes_are_scaled_with_kubectl(cluster: devcluster.Cluster, stored: Callable[..., dict[str, Any]]) -> None:
     stored("ExitNode", VALID["ExitNode"], "scaled")
     cluster.kubectl("scale", "exitnode/scaled", "--replicas=2")
-    assert cluster.kubectl("get", "xn/scaled", "-o", "jsonpath={.spec.replicas}") == "2"
+    assert cluster.kubectl("get", "xn/scaled", "-o", "jsonpath={.spec.replicas}").stdout == "2"
 
 
 @pytest.mark.parametrize(
@@ -260,8 +270,8 @@ def test_exit_nodes_are_scaled_with_kubectl(cluster: Any, stored: Callable[..., 
         ("agentsession.status.exitNodes.rttMilliseconds", "Round trip"),
     ],
 )
-def test_kubectl_explains_every_kind(cluster: Any, api: httpx.Client, path: str, said: str) -> None:
-    assert said in " ".join(cluster.kubectl("explain", path).split())
+def test_kubectl_explains_every_kind(cluster: devcluster.Cluster, api: httpx.Client, path: str, said: str) -> None:
+    assert said in " ".join(cluster.kubectl("explain", path).stdout.split())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)

@@ -138,7 +138,7 @@ class Fleet(Resource):
     definition: ClassVar[Definition] = Definition(
         kind="Fleet",
         plural="fleets",
-        short="flt",
+        short="fl",
         scope=Scope.CLUSTER,
         columns=(
             Column("Domain", ".spec.domain", description="Names of tunnels hang below it."),
