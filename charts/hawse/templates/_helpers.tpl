@@ -28,15 +28,15 @@ app.kubernetes.io/component: operator
 {{- define "hawse.tenantRules" -}}
 - apiGroups: [hawse.dev]
   resources: [tunnels, agenttokens]
-  verbs: [get, list, watch, patch]  # patch: finalizers
+  verbs: [get, list, watch]  # a tenant's spec is never written
 - apiGroups: [hawse.dev]
   resources: [agentsessions]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [hawse.dev]
   resources: [tunnels/status, agenttokens/status, agentsessions/status]
-  verbs: [get, patch]
+  verbs: [patch]
 - apiGroups: [hawse.dev]
-  resources: [tunnels/finalizers, agenttokens/finalizers]
+  resources: [agenttokens/finalizers]
   verbs: [update]  # children with blockOwnerDeletion
 # By name only: no list, no watch. The policy in secretpolicy.yaml binds all but get to Secrets that the operator made.
 - apiGroups: [""]
