@@ -57,6 +57,7 @@ _AUTHENTICATION = frozenset(
         "NOT_ALLOWED",
         "EXIT_NODE_UNTRUSTED",
         "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_REFUSED",
         "TOKEN_MALFORMED",
         "TOKEN_WRONG",
         "TOKEN_REVOKED",

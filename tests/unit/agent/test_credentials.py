@@ -1,0 +1,70 @@
+"""The login on disk."""
+
+import datetime as dt
+import stat
+from pathlib import Path
+
+import pytest
+
+from hawse_agent import credentials
+from hawse_agent.errors import AgentError, AuthenticationError
+from hawse_agent.trial import fleet
+
+NOW = dt.datetime(2026, 11, 24, 7, 0, tzinfo=dt.UTC)
+LOGIN = fleet.build_login(fleet.make_fleet("tunnels.example.com", NOW), ["203.0.113.7:7443"], agent_id="a1")
+
+
+def test_a_login_reads_back_as_it_was_saved(tmp_path: Path) -> None:
+    credentials.save(tmp_path / "hawse", LOGIN, pytest.fail)
+    assert credentials.load(tmp_path / "hawse", pytest.fail) == LOGIN
+    assert stat.S_IMODE((tmp_path / "hawse" / credentials.FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "hawse").stat().st_mode) == 0o700
+
+
+def test_the_key_shows_in_no_repr() -> None:
+    assert "key" not in repr(LOGIN)
+
+
+def test_without_a_login_it_says_how_to_log_in(tmp_path: Path) -> None:
+    with pytest.raises(AuthenticationError, match=r"\(HAWSE-2008\).*hawse login -"):
+        credentials.load(tmp_path, pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"{}", b"[]", b"\xff\xff", credentials.encode(LOGIN).replace(b'"version": 1', b'"version": 2')],
+    ids=["empty", "cut", "no fields", "a list", "binary", "newer"],
+)
+def test_a_broken_login_is_told_without_its_content(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / credentials.FILE).write_bytes(content)
+    (tmp_path / credentials.FILE).chmod(0o600)
+    with pytest.raises(AgentError, match="is broken") as caught:
+        credentials.load(tmp_path, pytest.fail)
+    assert "HAWSE-2012" in str(caught.value)
+    assert "PRIVATE KEY" not in str(caught.value)
+
+
+def test_a_broken_key_is_not_in_the_message() -> None:
+    content = credentials.encode(LOGIN).replace(b"BEGIN PRIVATE KEY-----\\n", b"BEGIN PRIVATE KEY-----\\nAAAA")
+    with pytest.raises(ValueError, match=r"^(?!.*AAAA)"):
+        credentials.decode(content)
+
+
+def test_forgetting_removes_the_login_and_keeps_the_agent_id(tmp_path: Path) -> None:
+    credentials.save(tmp_path, LOGIN, lambda _: None)
+    agent_id = credentials.read_or_make_agent_id(tmp_path, pytest.fail)
+    assert credentials.forget(tmp_path)
+    assert not credentials.forget(tmp_path)
+    assert credentials.read_or_make_agent_id(tmp_path, pytest.fail) == agent_id
+
+
+def test_the_epoch_is_remembered_and_a_broken_one_is_zero(tmp_path: Path) -> None:
+    assert credentials.read_epoch(tmp_path, pytest.fail) == 0
+    credentials.write_epoch(tmp_path, 17)
+    assert credentials.read_epoch(tmp_path, pytest.fail) == 17
+    (tmp_path / credentials.EPOCH_FILE).write_bytes(b"\xffx")
+    assert credentials.read_epoch(tmp_path, pytest.fail) == 0
+
+
+def test_an_empty_answer_to_a_renewal_keeps_roots_and_addresses() -> None:
+    assert LOGIN.renewed(LOGIN.chain, (), ()) == LOGIN
