@@ -1,0 +1,3 @@
+"""Core: the Kubernetes objects that the operator owns, as plain dicts for server-side apply. Pure; golden files hold
+them.
+"""

@@ -1,0 +1,133 @@
+"""The Deployment of an ExitNode (docs/design/0001-contracts.md §3). Pure. Called by reconcile.exitnodes."""
+
+import math
+from typing import Any
+
+from hawse_api import names, v1alpha1
+from hawse_operator.manifests import merging, metadata
+
+JsonObject = dict[str, Any]
+TOKEN_DIRECTORY = "/var/run/secrets/hawse"  # noqa: S105 - a path
+CA_DIRECTORY = "/etc/hawse/ca"
+STATE_DIRECTORY = "/var/lib/hawse"
+TOKEN_SECONDS = 3600
+"""Life of the projected ServiceAccount token; the kubelet renews it at 80 %."""
+STOP_MARGIN_S = 15
+"""On top of the drain timeout: leaving the endpoints before, closing connections after."""
+DEFAULT_RESOURCES: JsonObject = {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
+"""Without a CPU limit: throttling shows as latency of every visitor."""
+FROM_POD = (("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("POD_IP", "status.podIP"))
+
+
+def build_deployment(exit_node: v1alpha1.ExitNode, *, namespace: str, image: str) -> JsonObject:
+    """The Deployment; the ExitNode's podTemplatePatch is merged into the pod template last."""
+    managed = exit_node.spec.deployment.managed or v1alpha1.ManagedDeployment()
+    labels = metadata.exit_node_labels(exit_node)
+    template: JsonObject = {"metadata": {"labels": labels}, "spec": _pod_spec(exit_node, managed, namespace, image)}
+    if managed.pod_template_patch:
+        template = merging.merge(template, managed.pod_template_patch)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": metadata.child_name(exit_node.name, exit_node.uid),
+            "namespace": namespace,
+            "labels": labels,
+            "ownerReferences": [metadata.owner_reference(exit_node)],
+        },
+        "spec": {
+            "replicas": exit_node.spec.replicas,
+            "revisionHistoryLimit": 2,
+            "selector": {"matchLabels": metadata.exit_node_selector(exit_node.name)},
+            # A new pod serves before the old one drains.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": template,
+        },
+    }
+
+
+def _pod_spec(
+    exit_node: v1alpha1.ExitNode, managed: v1alpha1.ManagedDeployment, namespace: str, image: str
+) -> JsonObject:
+    drain_s = v1alpha1.duration_s(exit_node.spec.shutdown.drain_timeout)
+    spec: JsonObject = {
+        "serviceAccountName": "hawse-exitnode",
+        "automountServiceAccountToken": False,
+        # The operator is found by HAWSE_OPERATOR_SERVICE_HOST, also in a cluster without DNS.
+        "enableServiceLinks": True,
+        "terminationGracePeriodSeconds": math.ceil(drain_s) + STOP_MARGIN_S,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(managed, namespace, image, drain_s)],
+        "volumes": _volumes(),
+    }
+    if managed.node_selector:
+        spec["nodeSelector"] = dict(managed.node_selector)
+    return spec
+
+
+def _container(managed: v1alpha1.ManagedDeployment, namespace: str, image: str, drain_s: float) -> JsonObject:
+    return {
+        "name": "exitnode",
+        "image": image,
+        "env": _environment(namespace, drain_s),
+        "ports": [
+            {"name": "https", "containerPort": names.PORT_HTTPS, "protocol": "TCP"},
+            {"name": "agents", "containerPort": names.PORT_AGENTS, "protocol": "UDP"},
+            {"name": "admin", "containerPort": names.PORT_ADMIN, "protocol": "TCP"},
+        ],
+        "startupProbe": _probe("/livez", period=1, failures=60),
+        "livenessProbe": _probe("/livez", period=10, failures=3),
+        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": managed.resources.dump() if managed.resources else DEFAULT_RESOURCES,
+        "volumeMounts": [
+            {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
+            {"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": True},
+            {"name": "state", "mountPath": STATE_DIRECTORY},
+        ],
+    }
+
+
+def _environment(namespace: str, drain_s: float) -> list[JsonObject]:
+    """Paths reach the process only here, because the embedded cluster rewrites mount paths in env."""
+    fixed = {
+        "HAWSE_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
+        "HAWSE_CA_FILE": f"{CA_DIRECTORY}/ca.crt",
+        "HAWSE_STATE_DIR": STATE_DIRECTORY,
+        "HAWSE_OPERATOR_NAME": f"{names.OPERATOR_SERVICE}.{namespace}.svc",
+        "HAWSE_HTTPS_PORT": str(names.PORT_HTTPS),
+        "HAWSE_AGENTS_PORT": str(names.PORT_AGENTS),
+        "HAWSE_ADMIN_PORT": str(names.PORT_ADMIN),
+        "HAWSE_DRAIN_SECONDS": f"{drain_s:g}",
+    }
+    pod = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in FROM_POD]
+    return [*pod, *({"name": name, "value": value} for name, value in fixed.items())]
+
+
+def _volumes() -> list[JsonObject]:
+    token = {"audience": names.TOKEN_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
+    return [
+        {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
+        {"name": "ca", "configMap": {"name": names.CA_CONFIG_MAP}},
+        # In memory: it holds keys. It outlives a restart of the container, not of the pod.
+        {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+    ]
+
+
+def _probe(path: str, *, period: int, failures: int) -> JsonObject:
+    return {
+        "httpGet": {"path": path, "port": "admin"},
+        "periodSeconds": period,
+        "failureThreshold": failures,
+        "timeoutSeconds": 3,
+    }

@@ -1,0 +1,63 @@
+"""Merging a patch into a manifest, and telling whether the cluster's object still says what we want. Pure.
+
+Lists of things with a name (containers, volumes, env, ports) are merged and compared by it, as strategic merge and
+server-side apply do; other lists are replaced and compared as a whole. Called by deployments (merge) and
+reconcile.exitnodes (covers).
+"""
+
+from typing import Any
+
+JsonObject = dict[str, Any]
+KEYS = ("name", "mountPath", "containerPort", "uid", "port", "key", "ip", "topologyKey")
+"""Fields that tell items of a list apart, the first that all items have."""
+
+
+def merge(base: JsonObject, patch: JsonObject) -> JsonObject:
+    """`patch` over `base`; null removes a field. Neither argument is changed."""
+    result = dict(base)
+    for field, value in patch.items():
+        if value is None:
+            result.pop(field, None)
+        else:
+            result[field] = _merged(result.get(field), value)
+    return result
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return merge(old, new)
+    if isinstance(old, list) and isinstance(new, list) and (key := _list_key(old, new)):
+        return _merged_lists(old, new, key)
+    return new
+
+
+def _merged_lists(old: list[Any], new: list[Any], key: str) -> list[Any]:
+    changes = {item[key]: item for item in new}
+    kept = [merge(item, changes.pop(item[key])) if item[key] in changes else item for item in old]
+    return [*kept, *changes.values()]
+
+
+def _list_key(*lists: list[Any]) -> str | None:
+    items = [item for each in lists for item in each]
+    if not items or not all(isinstance(item, dict) for item in items):
+        return None
+    return next((key for key in KEYS if all(key in item for item in items)), None)
+
+
+def covers(live: Any, wanted: Any) -> bool:
+    """Whether everything that `wanted` says stands in `live`; what others added does not count."""
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(
+            field in live and covers(live[field], value) for field, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(live, list) and _covers_list(live, wanted)
+    return bool(live == wanted)
+
+
+def _covers_list(live: list[Any], wanted: list[Any]) -> bool:
+    key = _list_key(live, wanted)
+    if key is None:
+        return len(live) == len(wanted) and all(covers(one, other) for one, other in zip(live, wanted, strict=True))
+    by_key = {item[key]: item for item in live}
+    return all(item[key] in by_key and covers(by_key[item[key]], item) for item in wanted)

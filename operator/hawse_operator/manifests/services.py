@@ -1,0 +1,56 @@
+"""The Service in front of an ExitNode's pods. Pure. Called by reconcile.exitnodes."""
+
+from typing import Any
+
+from hawse_api import names, v1alpha1
+from hawse_operator.manifests import metadata
+
+JsonObject = dict[str, Any]
+
+
+def build_service(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet, *, namespace: str) -> JsonObject | None:
+    """The Service on the Fleet's public ports; None if the ExitNode's address is not one."""
+    address = exit_node.spec.address
+    if address.type is not v1alpha1.AddressType.SERVICE:
+        return None
+    service = address.service or v1alpha1.ServiceAddress()
+    body: JsonObject = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": metadata.child_name(exit_node.name, exit_node.uid),
+            "namespace": namespace,
+            "labels": metadata.exit_node_labels(exit_node),
+            "ownerReferences": [metadata.owner_reference(exit_node)],
+        },
+        "spec": {
+            "type": service.type.value,
+            "selector": metadata.exit_node_selector(exit_node.name),
+            "ports": [
+                {"name": "https", "port": fleet.spec.listeners.https, "targetPort": "https", "protocol": "TCP"},
+                {"name": "agents", "port": fleet.spec.listeners.agents, "targetPort": "agents", "protocol": "UDP"},
+            ],
+        },
+    }
+    if service.annotations:
+        body["metadata"]["annotations"] = dict(service.annotations)
+    if service.type is not v1alpha1.ServiceType.CLUSTER_IP:
+        # Keeps the visitor's address, which rules and logs need, and saves a hop.
+        body["spec"]["externalTrafficPolicy"] = "Local"
+    return body
+
+
+def addresses_of_service(body: JsonObject | None) -> tuple[str, ...]:
+    """Where a Service is reached from outside; a ClusterIP Service: at its cluster address."""
+    if body is None:
+        return ()
+    ingress = ((body.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    found = [str(item.get("ip") or item.get("hostname") or "") for item in ingress]
+    spec = body.get("spec") or {}
+    if not any(found) and spec.get("type") == v1alpha1.ServiceType.CLUSTER_IP.value:
+        found = [str(spec.get("clusterIP") or "")]
+    return tuple(sorted(address for address in found if address and address != "None"))
+
+
+OWNED_LABELS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+"""Selector of everything that the operator made."""

@@ -1,0 +1,193 @@
+"""Who gets a name: the rules of SubdomainReservations.
+
+The reservation decides, never the age of a Tunnel. A released name is a tombstone: only the same namespace (same UID)
+takes it back before it expires. A new holder gets a higher holderGeneration, hence new cookie keys. Pure; the atomic
+part (create, or update at a resourceVersion) is done by reconcile.tunnels, which decides again after every 409.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hawse_api import names, v1alpha1
+from hawse_operator.policies.violations import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A Tunnel that wants a name."""
+
+    namespace: str
+    namespace_uid: str
+    name: str
+    uid: str
+    reclaim_policy: v1alpha1.ReclaimPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The claimant holds the name and the reservation says so."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Nobody ever held the name, or nobody does any more: create the reservation."""
+
+    spec: v1alpha1.SubdomainReservationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Write this over the reservation as it was read."""
+
+    spec: v1alpha1.SubdomainReservationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The claimant does not get the name now."""
+
+    violation: Violation
+
+
+Claim = Held | Create | Take | Refused
+
+
+def decide_claim(claimant: Claimant, reservation: v1alpha1.SubdomainReservation | None, *, now: datetime) -> Claim:
+    """What a claim on a name comes to."""
+    if reservation is None:
+        return Create(_spec(claimant, 1, now))
+    spec = reservation.spec
+    same_holder = spec.claim_ref.namespace_uid == claimant.namespace_uid
+    if not spec.is_released:
+        if same_holder and spec.claim_ref.name == claimant.name:
+            return _held(claimant, spec, now)
+        if spec.claim_ref.namespace == claimant.namespace and not same_holder:
+            return _of_earlier_namespace(claimant, reservation, now)
+        return Refused(_taken(reservation))
+    if same_holder:
+        return Take(_spec(claimant, spec.holder_generation, now))
+    if spec.expires_at is not None and spec.expires_at <= now:
+        return Take(_spec(claimant, spec.holder_generation + 1, now))
+    if spec.claim_ref.namespace == claimant.namespace:
+        return _of_earlier_namespace(claimant, reservation, now)
+    return Refused(_tombstone(reservation))
+
+
+def decide_release(
+    reservation: v1alpha1.SubdomainReservation, *, holder_exists: bool, tombstone_for: timedelta, now: datetime
+) -> v1alpha1.SubdomainReservationSpec | None:
+    """The spec of a reservation whose holder has gone; None: there is nothing to release.
+
+    A Delete policy expires at once, so that one rule removes both: `is_expired`.
+    """
+    spec = reservation.spec
+    if spec.is_released or holder_exists:
+        return None
+    kept = timedelta(0) if spec.reclaim_policy is v1alpha1.ReclaimPolicy.DELETE else tombstone_for
+    return spec.model_copy(update={"released_at": now, "expires_at": now + kept})
+
+
+def is_expired(reservation: v1alpha1.SubdomainReservation, *, now: datetime) -> bool:
+    """Whether a tombstone has done its time and is deleted."""
+    spec = reservation.spec
+    return spec.is_released and spec.expires_at is not None and spec.expires_at <= now
+
+
+def is_holder(
+    reservation: v1alpha1.SubdomainReservation, *, namespace_uid: str | None, subdomain: str | None, domain: str | None
+) -> bool:
+    """Whether the Tunnel that claimRef names still is the one that holds the name.
+
+    `namespace_uid` None: there is no such namespace. `subdomain` None: there is no such Tunnel. `domain` is that of
+    the Tunnel's Fleet; None (the Fleet is gone) does not release a name: the Fleet may come back.
+    """
+    if subdomain is None or namespace_uid != reservation.spec.claim_ref.namespace_uid:
+        return False
+    label, _, parent = reservation.name.partition(".")
+    return label == subdomain and (domain is None or domain == parent)
+
+
+def judge_reserved(claim: Claim | None) -> v1alpha1.Judgement:
+    """Reserved of a Tunnel. None: the claim was not made, because the Tunnel is not accepted."""
+    match claim:
+        case Held():
+            return v1alpha1.judge(names.Condition.RESERVED, True, names.Reason.RESERVED)
+        case Refused(violation):
+            return v1alpha1.judge(names.Condition.RESERVED, False, violation.reason, violation.message)
+        case _:
+            message = "The name is not asked for before the Tunnel is accepted."
+            return v1alpha1.judge(names.Condition.RESERVED, False, names.Reason.PENDING, message)
+
+
+def judge_bound(reservation: v1alpha1.SubdomainReservation) -> v1alpha1.Judgement:
+    """Bound of a reservation: somebody holds the name now."""
+    spec = reservation.spec
+    if not spec.is_released:
+        return v1alpha1.judge(names.Condition.BOUND, True, names.Reason.BOUND)
+    until = f"until {spec.expires_at.date().isoformat()}" if spec.expires_at else "for good"
+    message = f"Released; kept for namespace {spec.claim_ref.namespace} {until}."
+    return v1alpha1.judge(names.Condition.BOUND, False, names.Reason.RELEASED, message)
+
+
+def _spec(claimant: Claimant, generation: int, now: datetime) -> v1alpha1.SubdomainReservationSpec:
+    return v1alpha1.SubdomainReservationSpec(
+        claim_ref=_claim_ref(claimant),
+        holder_generation=generation,
+        bound_at=now,
+        reclaim_policy=claimant.reclaim_policy,
+    )
+
+
+def _claim_ref(claimant: Claimant) -> v1alpha1.ClaimRef:
+    return v1alpha1.ClaimRef(
+        namespace=claimant.namespace, namespace_uid=claimant.namespace_uid, name=claimant.name, uid=claimant.uid
+    )
+
+
+def _held(claimant: Claimant, spec: v1alpha1.SubdomainReservationSpec, now: datetime) -> Claim:
+    """Held, or the words of the reservation follow the Tunnel (made again, other reclaimPolicy) without a new holder."""
+    if spec.claim_ref == _claim_ref(claimant) and spec.reclaim_policy is claimant.reclaim_policy:
+        return Held(spec.holder_generation)
+    bound_at = spec.bound_at if spec.claim_ref.uid == claimant.uid else now
+    return Take(
+        spec.model_copy(
+            update={"claim_ref": _claim_ref(claimant), "reclaim_policy": claimant.reclaim_policy, "bound_at": bound_at}
+        )
+    )
+
+
+def _of_earlier_namespace(claimant: Claimant, reservation: v1alpha1.SubdomainReservation, now: datetime) -> Claim:
+    if reservation.metadata.annotations.get(names.ANNOTATION_ALLOW_RECREATED) == claimant.namespace_uid:
+        return Take(_spec(claimant, reservation.spec.holder_generation + 1, now))
+    host, namespace = reservation.name, claimant.namespace
+    return Refused(
+        Violation(
+            names.Reason.NAMESPACE_RECREATED,
+            f"{host} belonged to an earlier namespace {namespace}; this one was created anew and counts as somebody else. "
+            f"An administrator hands it over with: kubectl annotate subdomainreservation {host} "
+            f"{names.ANNOTATION_ALLOW_RECREATED}={claimant.namespace_uid}",
+        )
+    )
+
+
+def _taken(reservation: v1alpha1.SubdomainReservation) -> Violation:
+    held = reservation.spec.claim_ref
+    since = reservation.spec.bound_at.date().isoformat()
+    return Violation(
+        names.Reason.NAME_TAKEN,
+        f"{reservation.name} is held by {held.namespace}/{held.name} since {since}. Choose another subdomain, or ask "
+        f"{held.namespace} to release it (kubectl delete tunnel {held.name} -n {held.namespace}).",
+    )
+
+
+def _tombstone(reservation: v1alpha1.SubdomainReservation) -> Violation:
+    spec = reservation.spec
+    released = spec.released_at.date().isoformat() if spec.released_at else "?"
+    until = f"until {spec.expires_at.date().isoformat()}" if spec.expires_at else "for good"
+    return Violation(
+        names.Reason.TOMBSTONE,
+        f"{reservation.name} was released by {spec.claim_ref.namespace} on {released} and is kept for them {until}. "
+        "Choose another subdomain.",
+    )

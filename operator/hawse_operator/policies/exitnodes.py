@@ -1,0 +1,79 @@
+"""May an ExitNode be run, where is it reached, and does it serve.
+
+Pure. Called by reconcile.exitnodes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hawse_api import names, v1alpha1
+from hawse_operator.policies import facts, violations
+from hawse_operator.policies.violations import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class ExitNodeInput:
+    """An ExitNode and its Fleet, as gathered."""
+
+    exit_node: v1alpha1.ExitNode
+    fleet: v1alpha1.Fleet | None
+    fleet_names: tuple[str, ...]
+
+
+def violations_of_exit_node(given: ExitNodeInput) -> tuple[Violation, ...]:
+    """Why the ExitNode is not accepted: everything at once."""
+    return violations.collect((fleet_exists, needs_no_backhaul), given)
+
+
+def fleet_exists(given: ExitNodeInput) -> Violation | None:
+    """The Fleet is there."""
+    if given.fleet is not None:
+        return None
+    wanted = given.exit_node.spec.fleet_name
+    if wanted in given.fleet_names:
+        return Violation(
+            names.Reason.FLEET_NOT_READY,
+            f'Fleet "{wanted}" is not accepted itself: kubectl describe fleet {wanted} shows why.',
+        )
+    return Violation(
+        names.Reason.FLEET_NOT_FOUND,
+        f'Fleet "{wanted}" does not exist. Existing: {violations.listed(given.fleet_names)}.',
+    )
+
+
+def needs_no_backhaul(given: ExitNodeInput) -> Violation | None:
+    """One replica: without backhaul a visitor would meet a pod that the agent is not connected to."""
+    replicas = given.exit_node.spec.replicas
+    if replicas <= 1:
+        return None
+    return Violation(
+        names.Reason.NEEDS_BACKHAUL,
+        f"spec.replicas is {replicas}; more than one replica needs backhaul between pods, which is not there yet. "
+        "Set it to 1 and add ExitNodes instead.",
+    )
+
+
+def addresses_of(
+    exit_node: v1alpha1.ExitNode, pods: Sequence[facts.Pod], service_addresses: Sequence[str]
+) -> tuple[str, ...]:
+    """Addresses without ports at which visitors and agents find the ExitNode now."""
+    address = exit_node.spec.address
+    match address.type:
+        case v1alpha1.AddressType.POD_IPS:
+            return tuple(sorted(pod.ip for pod in pods if pod.is_ready and pod.ip))
+        case v1alpha1.AddressType.SERVICE:
+            return tuple(sorted(set(service_addresses)))
+        case v1alpha1.AddressType.STATIC:
+            return address.static.ips if address.static else ()
+
+
+def agents_port(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> int:
+    """UDP port that belongs to those addresses: a pod's own, or the Fleet's public one."""
+    if exit_node.spec.address.type is v1alpha1.AddressType.POD_IPS:
+        return names.PORT_AGENTS
+    return fleet.spec.listeners.agents
+
+
+def with_port(address: str, port: int) -> str:
+    """`203.0.113.7:7443`, `[2001:db8::1]:7443`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

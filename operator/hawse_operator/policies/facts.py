@@ -1,0 +1,77 @@
+"""What the operator reads of objects that are not its own kinds: namespaces, pods, Deployments, as frozen values.
+
+Pure: JSON in, values out; what is missing is empty, since the API server's schema guarantees the rest. Called by the
+reconcilers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hawse_api import names
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace and which one of that name it is."""
+
+    name: str
+    uid: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """An exit node's pod."""
+
+    name: str
+    uid: str
+    exit_node: str
+    fleet: str
+    region: str
+    ip: str
+    is_ready: bool
+    """Ready and not about to end."""
+
+
+class AckState(Enum):
+    """What a pod said about an object in its present form."""
+
+    IN_FORCE = "in force"
+    PENDING = "pending"
+    REFUSED = "refused"
+    AWAY = "away"
+    """It is not connected (yet): what it holds is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodAck:
+    """A ready pod and what it said."""
+
+    pod: str
+    region: str
+    state: AckState
+    error: str = ""
+
+
+def read_namespace(body: Mapping[str, Any]) -> Namespace:
+    """Namespace from JSON."""
+    metadata = body["metadata"]
+    return Namespace(metadata["name"], metadata.get("uid", ""), metadata.get("labels") or {})
+
+
+def read_pod(body: Mapping[str, Any]) -> Pod:
+    """Exit node pod from JSON."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    labels = metadata.get("labels") or {}
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ())
+    return Pod(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        exit_node=labels.get(names.LABEL_EXIT_NODE, ""),
+        fleet=labels.get(names.LABEL_FLEET, ""),
+        region=labels.get(names.LABEL_REGION, ""),
+        ip=status.get("podIP", "") or "",
+        is_ready=ready and "deletionTimestamp" not in metadata,
+    )

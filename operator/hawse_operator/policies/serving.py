@@ -1,0 +1,41 @@
+"""What exit nodes are told about a Tunnel: serve it, close it, keep what they have, or nothing at all.
+
+decisions.md 10: a bad edit keeps the last good form, except when access, owner or token changed; then visitors get a
+503 with a code. Nothing is ever served under a name that the Tunnel does not hold. Pure. Called by reconcile.tunnels.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from hawse_operator.policies.violations import Violation
+
+
+class Serving(Enum):
+    """What exit nodes are told."""
+
+    ABSENT = auto()
+    """The name answers 404: the Tunnel does not hold it."""
+    OPEN = auto()
+    CLOSED = auto()
+    """The name answers 503 HAWSE-1008."""
+    SUSPENDED = auto()
+    """Closed because its owner wants it so."""
+
+
+def decide_serving(
+    *, holds_name: bool, is_suspended: bool, not_accepted: Sequence[Violation], not_resolved: Sequence[Violation]
+) -> Serving:
+    """What a valid Tunnel comes to. Whatever is wrong concerns access, owner or token: it closes the Tunnel."""
+    if not holds_name:
+        return Serving.ABSENT
+    if not_accepted or not_resolved:
+        return Serving.CLOSED
+    return Serving.SUSPENDED if is_suspended else Serving.OPEN
+
+
+def keeps_last_good(last_token: str | None, token_named_now: object) -> bool:
+    """Whether a Tunnel whose spec cannot be read keeps its last good form: yes, if it still names the same AgentToken.
+
+    Host and Fleet are immutable; the namespace cannot change. `last_token` None: there is no last good form.
+    """
+    return last_token is not None and last_token == token_named_now

@@ -1,0 +1,100 @@
+"""May a Tunnel be served: what is checked before a name is claimed, and what it refers to.
+
+Pure. Called by reconcile.tunnels. Names that others hold are policies.claims' matter.
+"""
+
+import re
+from dataclasses import dataclass
+
+from hawse_api import names, v1alpha1
+from hawse_operator.policies import facts, violations
+from hawse_operator.policies.violations import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelInput:
+    """A Tunnel and what it refers to, as gathered."""
+
+    tunnel: v1alpha1.Tunnel
+    fleet: v1alpha1.Fleet | None
+    """The Fleet in its last good form."""
+    fleet_names: tuple[str, ...]
+    """All Fleets, to name them in a message."""
+    namespace: facts.Namespace | None
+    token: v1alpha1.AgentToken | None
+    token_names: tuple[str, ...]
+    """AgentTokens of the namespace."""
+
+
+def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
+    """Why the Tunnel is not accepted: everything at once."""
+    return violations.collect((fleet_exists, namespace_is_allowed, label_is_free), given)
+
+
+def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
+    """Which references lead nowhere."""
+    return violations.collect((token_exists,), given)
+
+
+def fleet_exists(given: TunnelInput) -> Violation | None:
+    """The Fleet is there and was accepted once."""
+    if given.fleet is not None:
+        return None
+    wanted = given.tunnel.spec.fleet_name
+    if wanted in given.fleet_names:
+        return Violation(
+            names.Reason.FLEET_NOT_READY,
+            f'Fleet "{wanted}" is not accepted itself: kubectl describe fleet {wanted} shows why.',
+        )
+    return Violation(
+        names.Reason.FLEET_NOT_FOUND,
+        f'Fleet "{wanted}" does not exist. Existing: {violations.listed(given.fleet_names)}.',
+    )
+
+
+def namespace_is_allowed(given: TunnelInput) -> Violation | None:
+    """The Fleet lets this namespace in."""
+    if given.fleet is None:
+        return None
+    allowed = given.fleet.spec.allowed_namespaces
+    if given.namespace is not None and allowed.allows(dict(given.namespace.labels)):
+        return None
+    return Violation(
+        names.Reason.NAMESPACE_NOT_ALLOWED,
+        f"Namespace {given.tunnel.namespace} may not use Fleet {given.fleet.name}. Ask the platform team: "
+        f"spec.allowedNamespaces of the Fleet {_describe_allowed(allowed)}.",
+    )
+
+
+def _describe_allowed(allowed: v1alpha1.AllowedNamespaces) -> str:
+    match allowed.from_:
+        case v1alpha1.NamespacesFrom.SELECTOR:
+            return "selects namespaces by label"
+        case _:
+            return "allows none"
+
+
+def label_is_free(given: TunnelInput) -> Violation | None:
+    """The subdomain is not one that browsers, mail or agents trust more than others."""
+    if given.fleet is None:
+        return None
+    label = given.tunnel.spec.host.subdomain or ""
+    if label not in given.fleet.spec.reserved_names and re.fullmatch(names.ALWAYS_RESERVED, label) is None:
+        return None
+    return Violation(
+        names.Reason.RESERVED_LABEL,
+        f'The name "{label}" is reserved in Fleet {given.fleet.name}. Choose another subdomain.',
+    )
+
+
+def token_exists(given: TunnelInput) -> Violation | None:
+    """The AgentToken is there and is not about to go."""
+    if given.token is not None and not given.token.is_deleting:
+        return None
+    agent = given.tunnel.spec.target.agent
+    wanted = agent.token_ref.name if agent else ""
+    others = [name for name in given.token_names if name != wanted]
+    return Violation(
+        names.Reason.TOKEN_NOT_FOUND,
+        f'AgentToken "{wanted}" does not exist in namespace {given.tunnel.namespace}. Existing: {violations.listed(others)}.',
+    )

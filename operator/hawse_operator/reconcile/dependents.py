@@ -1,0 +1,184 @@
+"""Which keys have to be reconciled when something changed. Pure reads of the world's indexes; decides nothing about
+the objects.
+
+Level-based: an extra key costs a reconcile that writes nothing, a missing one costs waiting for the next resync.
+Rules look at what changed, so that 10,000 Tunnels are not gone through because a Fleet's status did. Called by
+intake.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hawse_api import names
+from hawse_operator.control import hub as control_hub
+from hawse_operator.k8s import resources
+from hawse_operator.manifests import metadata
+from hawse_operator.policies import facts, fleets
+from hawse_operator.reconcile.cache import Key, key_of
+from hawse_operator.reconcile.world import SILENT_AFTER, World
+
+JsonObject = dict[str, Any]
+SOON_S = 0.1
+"""Changes that come in bursts (acks, pods, addresses) are awaited for so long and taken together."""
+LATER_S = 1.0
+"""Counts that people look at, no more."""
+
+Wake = tuple[Key, float]
+
+
+def of_object(
+    world: World, resource: resources.Resource, old: JsonObject | None, new: JsonObject | None
+) -> Iterator[Wake]:
+    """Keys woken by an object that turned from `old` to `new`; None: it was, or is, not there. The cache holds `new`
+    already.
+    """
+    body = new if new is not None else old
+    if body is None:
+        return
+    yield from _own(resource, body)
+    match resource:
+        case resources.TUNNELS:
+            yield from _of_tunnel(resource, old, new)
+        case resources.RESERVATIONS:
+            yield from _waiting_for(world, body["metadata"]["name"])
+        case resources.AGENT_TOKENS if _spec_changed(old, new):
+            yield from _tunnels(world, "token", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")
+        case resources.FLEETS if _spec_changed(old, new):
+            yield from _of_fleet(world, body)
+        case resources.EXIT_NODES if _spec_changed(old, new) or _addresses(old) != _addresses(new):
+            yield from _all(world, resources.AGENT_TOKENS, SOON_S)
+            yield Key(resources.FLEETS.plural, "", str((body.get("spec") or {}).get("fleetName", ""))), SOON_S
+        case resources.NAMESPACES if _identity(old) != _identity(new):
+            yield from _of_namespace(world, body["metadata"]["name"])
+        case resources.PODS:
+            yield from _of_pod(world, old, new)
+
+
+def _own(resource: resources.Resource, body: JsonObject) -> Iterator[Wake]:
+    if resource in resources.HAWSE:
+        yield key_of(resource, body), 0.0
+    elif resource in resources.CHILDREN:
+        owner = str((body["metadata"].get("labels") or {}).get(names.LABEL_EXIT_NODE, ""))
+        if owner:
+            yield Key(resources.EXIT_NODES.plural, "", owner), SOON_S
+
+
+def _of_tunnel(resource: resources.Resource, old: JsonObject | None, new: JsonObject | None) -> Iterator[Wake]:
+    """Its token (which Fleet its text leads to) and, when the Tunnel has gone, the name that it held."""
+    if not _spec_changed(old, new):
+        return
+    for body in (old, new):
+        spec = (body or {}).get("spec") or {}
+        token = (((spec.get("target") or {}).get("agent") or {}).get("tokenRef") or {}).get("name")
+        if body is not None and token:
+            yield Key(resources.AGENT_TOKENS.plural, body["metadata"].get("namespace", ""), str(token)), SOON_S
+    hostname = ((old or {}).get("status") or {}).get("reservationName")
+    if hostname and (new is None or new["metadata"].get("uid") != (old or {})["metadata"].get("uid")):
+        yield Key(resources.RESERVATIONS.plural, "", str(hostname)), 0.0
+
+
+def _of_fleet(world: World, body: JsonObject) -> Iterator[Wake]:
+    name = body["metadata"]["name"]
+    yield from _all(world, resources.FLEETS, SOON_S)  # domains may overlap no more
+    yield from (
+        (key_of(resources.EXIT_NODES, item), SOON_S) for item in world.cache[resources.EXIT_NODES].select("fleet", name)
+    )
+    yield from _all(world, resources.AGENT_TOKENS, SOON_S)
+    yield from _tunnels(world, "fleet", name)
+
+
+def _of_namespace(world: World, name: str) -> Iterator[Wake]:
+    yield from _tunnels(world, "namespace", name)
+    yield from (
+        (key_of(resources.AGENT_TOKENS, item), SOON_S)
+        for item in world.cache[resources.AGENT_TOKENS].select("namespace", name)
+    )
+    yield from (
+        (key_of(resources.RESERVATIONS, item), SOON_S)
+        for item in world.cache[resources.RESERVATIONS].select("namespace", name)
+    )
+
+
+def _of_pod(world: World, old: JsonObject | None, new: JsonObject | None) -> Iterator[Wake]:
+    before, after = (facts.read_pod(body) if body is not None else None for body in (old, new))
+    pod = after or before
+    if pod is None or (
+        before is not None and after is not None and (before.is_ready, before.ip) == (after.is_ready, after.ip)
+    ):
+        return
+    yield from _tunnels(world, "fleet", pod.fleet)
+    yield from _all(world, resources.AGENT_TOKENS, SOON_S)
+
+
+def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:
+    """Keys woken by what exit nodes said."""
+    match change:
+        case control_hub.AcksChanged(_, keys):
+            for key in keys:
+                kind, _, uid = key.partition("/")
+                if kind == "tunnel":
+                    yield from _tunnels(world, "uid", uid)
+        case control_hub.NodesChanged(fleet):
+            for body in world.cache[resources.EXIT_NODES].select("fleet", fleet):
+                yield key_of(resources.EXIT_NODES, body), SOON_S
+                yield key_of(resources.EXIT_NODES, body), SILENT_AFTER.total_seconds() + 1
+            yield from ((key, SILENT_AFTER.total_seconds() + 1) for key, _ in _tunnels(world, "fleet", fleet))
+        case control_hub.SessionsChanged(fleet, token_uids):
+            for uid in token_uids:
+                yield from _of_sessions(world, uid)
+            for body in world.cache[resources.EXIT_NODES].select("fleet", fleet):
+                yield key_of(resources.EXIT_NODES, body), LATER_S
+
+
+def _of_sessions(world: World, token_uid: str) -> Iterator[Wake]:
+    token = world.token_by_uid(token_uid)
+    if token is None:
+        return
+    owner = f"{token.namespace}/{token.name}"
+    yield from _tunnels(world, "token", owner)
+    for uid, agent_id in world.agents():
+        if uid == token_uid:
+            name = metadata.session_name(token.name, agent_id)
+            yield Key(resources.AGENT_SESSIONS.plural, token.namespace, name), SOON_S
+    for body in world.cache[resources.AGENT_SESSIONS].select("token", owner):
+        yield key_of(resources.AGENT_SESSIONS, body), SOON_S
+
+
+def _waiting_for(world: World, hostname: str) -> Iterator[Wake]:
+    """Tunnels that want a name, its holder among them."""
+    fleet = fleets.fleet_of_host(hostname, world.fleets().values())
+    if fleet is not None:
+        yield from _tunnels(world, "host", f"{fleet.name}/{hostname.partition('.')[0]}", 0.0)
+
+
+def _tunnels(world: World, index: str, value: str, delay_s: float = SOON_S) -> Iterator[Wake]:
+    return ((key_of(resources.TUNNELS, body), delay_s) for body in world.cache[resources.TUNNELS].select(index, value))
+
+
+def _all(world: World, resource: resources.Resource, delay_s: float) -> Iterator[Wake]:
+    return ((key, delay_s) for key in world.cache[resource].names())
+
+
+def _spec_changed(old: JsonObject | None, new: JsonObject | None) -> bool:
+    """Whether anything but the status changed."""
+    return _shape(old) != _shape(new)
+
+
+def _shape(body: JsonObject | None) -> tuple[object, ...] | None:
+    if body is None:
+        return None
+    metadata_ = body["metadata"]
+    return (
+        metadata_.get("uid"),
+        metadata_.get("generation"),
+        metadata_.get("deletionTimestamp"),
+        metadata_.get("annotations"),
+    )
+
+
+def _identity(body: JsonObject | None) -> tuple[object, ...] | None:
+    return (body["metadata"].get("uid"), body["metadata"].get("labels")) if body is not None else None
+
+
+def _addresses(body: JsonObject | None) -> object:
+    return ((body or {}).get("status") or {}).get("addresses")

@@ -1,0 +1,267 @@
+"""The cache read as our own kinds: parsed, indexed, with what exit nodes and agents report beside it.
+
+Everything a reconciler gathers comes from here, without awaiting; Secrets are the exception, they are read when
+needed. Parsed objects are kept per resourceVersion. Called by the reconcilers, the books and intake.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from hawse_api import names, v1alpha1
+from hawse_operator.control.hub import Hub, SessionView
+from hawse_operator.k8s import resources
+from hawse_operator.manifests import services
+from hawse_operator.policies import exitnodes, facts
+from hawse_operator.policies import fleets as fleet_policies
+from hawse_operator.reconcile.cache import Cache, IndexFn, Key, version_of
+
+Kind = TypeVar("Kind", bound=v1alpha1.Resource)
+SILENT_AFTER = timedelta(seconds=30)
+"""A pod that has not been heard of for so long is left out of Programmed (api.md)."""
+
+
+def _spec(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    spec = body.get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _at(body: Mapping[str, Any], *path: str) -> str:
+    found: Any = body
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _namespace(body: Mapping[str, Any]) -> str:
+    return _at(body, "metadata", "namespace")
+
+
+def _label(name: str) -> IndexFn:
+    return lambda body: [value] if (value := str((body["metadata"].get("labels") or {}).get(name, ""))) else []
+
+
+TUNNEL_TOKEN = ("target", "agent", "tokenRef", "name")
+INDEXES: dict[str, dict[str, IndexFn]] = {
+    resources.TUNNELS.plural: {
+        "uid": lambda body: [_at(body, "metadata", "uid")],
+        "namespace": lambda body: [_namespace(body)],
+        "fleet": lambda body: [_at(_spec(body), "fleetName")],
+        "host": lambda body: [f"{_at(_spec(body), 'fleetName')}/{_at(_spec(body), 'host', 'subdomain')}"],
+        "token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), *TUNNEL_TOKEN)}"],
+    },
+    resources.AGENT_TOKENS.plural: {
+        "uid": lambda body: [_at(body, "metadata", "uid")],
+        "namespace": lambda body: [_namespace(body)],
+    },
+    resources.RESERVATIONS.plural: {
+        "namespace": lambda body: [_at(_spec(body), "claimRef", "namespace")],
+        "tunnel": lambda body: [f"{_at(_spec(body), 'claimRef', 'namespace')}/{_at(_spec(body), 'claimRef', 'name')}"],
+    },
+    resources.AGENT_SESSIONS.plural: {"token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), 'tokenName')}"]},
+    resources.EXIT_NODES.plural: {"fleet": lambda body: [_at(_spec(body), "fleetName")]},
+    resources.PODS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE), "fleet": _label(names.LABEL_FLEET)},
+    resources.DEPLOYMENTS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
+    resources.SERVICES.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
+}
+
+
+class World:
+    """Typed, read-only view of cache and hub."""
+
+    def __init__(self, cache: Cache, hub: Hub, clock: Callable[[], datetime]) -> None:
+        self.cache = cache
+        self.hub = hub
+        self.clock = clock
+        self._parsed: dict[Key, tuple[int, v1alpha1.Resource | v1alpha1.ObjectInvalid]] = {}
+        self._good_fleets: dict[str, v1alpha1.Fleet] = {}
+        self._fleet_revision = -1
+        self._sessions_are_stale = True
+        self._by_tunnel: dict[str, set[str]] = {}
+        self._by_agent: dict[tuple[str, str], list[SessionView]] = {}
+
+    # --- our kinds ---------------------------------------------------------------------------------------------------
+    def parse(self, kind: type[Kind], key: Key, body: Mapping[str, Any]) -> Kind:
+        """The object as its model; raises ObjectInvalid."""
+        version = version_of(body)
+        known = self._parsed.get(key)
+        if known is None or known[0] != version:
+            try:
+                found: v1alpha1.Resource | v1alpha1.ObjectInvalid = kind.from_object(body)
+            except v1alpha1.ObjectInvalid as exc:
+                found = exc
+            self._parsed[key] = known = (version, found)
+        if isinstance(known[1], kind):
+            return known[1]
+        if isinstance(known[1], v1alpha1.ObjectInvalid):
+            raise known[1]
+        raise TypeError(f"{key} was read as another kind")
+
+    def forget(self, key: Key) -> None:
+        """Drop what was kept of a deleted object."""
+        self._parsed.pop(key, None)
+
+    def find(self, kind: type[Kind], resource: resources.Resource, namespace: str, name: str) -> Kind | None:
+        """A valid object by name, or None."""
+        key = Key(resource.plural, namespace, name)
+        body = self.cache[resource].get(key)
+        if body is None:
+            return None
+        try:
+            return self.parse(kind, key, body)
+        except v1alpha1.ObjectInvalid:
+            return None
+
+    def _valid(self, kind: type[Kind], resource: resources.Resource, bodies: Sequence[Mapping[str, Any]]) -> list[Kind]:
+        found = (self.find(kind, resource, _namespace(body), body["metadata"]["name"]) for body in bodies)
+        return [item for item in found if item is not None]
+
+    def token(self, namespace: str, name: str) -> v1alpha1.AgentToken | None:
+        """An AgentToken."""
+        return self.find(v1alpha1.AgentToken, resources.AGENT_TOKENS, namespace, name)
+
+    def token_by_uid(self, uid: str) -> v1alpha1.AgentToken | None:
+        """An AgentToken by its UID, which is also its token id."""
+        bodies = self.cache[resources.AGENT_TOKENS].select("uid", uid)
+        return next(iter(self._valid(v1alpha1.AgentToken, resources.AGENT_TOKENS, bodies)), None)
+
+    def tunnel(self, namespace: str, name: str) -> v1alpha1.Tunnel | None:
+        """A Tunnel."""
+        return self.find(v1alpha1.Tunnel, resources.TUNNELS, namespace, name)
+
+    def holder_of(self, namespace: str, name: str) -> tuple[str, str] | None:
+        """Subdomain and Fleet that a Tunnel names, also of one whose spec is invalid otherwise; None: there is no
+        such Tunnel.
+        """
+        body = self.cache[resources.TUNNELS].get(Key(resources.TUNNELS.plural, namespace, name))
+        return (_at(_spec(body), "host", "subdomain"), _at(_spec(body), "fleetName")) if body is not None else None
+
+    def tunnels_of_token(self, namespace: str, token: str) -> list[v1alpha1.Tunnel]:
+        """Tunnels that name an AgentToken."""
+        bodies = self.cache[resources.TUNNELS].select("token", f"{namespace}/{token}")
+        return self._valid(v1alpha1.Tunnel, resources.TUNNELS, bodies)
+
+    def reservation(self, hostname: str) -> v1alpha1.SubdomainReservation | None:
+        """The reservation of a name."""
+        return self.find(v1alpha1.SubdomainReservation, resources.RESERVATIONS, "", hostname)
+
+    def exit_nodes(self, fleet: str) -> list[v1alpha1.ExitNode]:
+        """ExitNodes of a fleet."""
+        bodies = self.cache[resources.EXIT_NODES].select("fleet", fleet)
+        return self._valid(v1alpha1.ExitNode, resources.EXIT_NODES, bodies)
+
+    def exit_node(self, name: str) -> v1alpha1.ExitNode | None:
+        """An ExitNode."""
+        return self.find(v1alpha1.ExitNode, resources.EXIT_NODES, "", name)
+
+    def namespace(self, name: str) -> facts.Namespace | None:
+        """A namespace."""
+        body = self.cache[resources.NAMESPACES].get(Key(resources.NAMESPACES.plural, "", name))
+        return facts.read_namespace(body) if body is not None else None
+
+    # --- fleets ------------------------------------------------------------------------------------------------------
+    def fleets(self) -> Mapping[str, v1alpha1.Fleet]:
+        """Accepted Fleets by name, each in its last good form: a bad edit of a Fleet changes nothing for its tunnels."""
+        store = self.cache[resources.FLEETS]
+        if store.revision != self._fleet_revision:
+            valid = self._valid(v1alpha1.Fleet, resources.FLEETS, store.bodies())
+            for fleet in valid:
+                if not fleet_policies.violations_of_fleet(self.fleet_input(fleet)):
+                    self._good_fleets[fleet.name] = fleet
+            existing = {key.name for key in store.names()}
+            self._good_fleets = {name: fleet for name, fleet in self._good_fleets.items() if name in existing}
+            self._fleet_revision = store.revision
+        return self._good_fleets
+
+    def fleet_input(self, fleet: v1alpha1.Fleet) -> fleet_policies.FleetInput:
+        """A Fleet among the others."""
+        every = self._valid(v1alpha1.Fleet, resources.FLEETS, self.cache[resources.FLEETS].bodies())
+        return fleet_policies.FleetInput(fleet, tuple(other for other in every if other.name != fleet.name))
+
+    def fleet_names(self) -> tuple[str, ...]:
+        """All Fleets, accepted or not."""
+        return tuple(key.name for key in self.cache[resources.FLEETS].names())
+
+    def fleet_of_token(self, token: v1alpha1.AgentToken) -> v1alpha1.Fleet | None:
+        """The Fleet that a token's text leads to."""
+        wanted = [tunnel.spec.fleet_name for tunnel in self.tunnels_of_token(token.namespace, token.name)]
+        return fleet_policies.fleet_of_token(wanted, list(self.fleets().values()))
+
+    def fleets_open_to(self, namespace: str) -> list[v1alpha1.Fleet]:
+        """Fleets that let a namespace in."""
+        found = self.namespace(namespace)
+        labels = dict(found.labels) if found else {}
+        return [fleet for fleet in self.fleets().values() if found and fleet.spec.allowed_namespaces.allows(labels)]
+
+    # --- pods, addresses ---------------------------------------------------------------------------------------------
+    def pods_of(self, exit_node: str) -> list[facts.Pod]:
+        """Pods of an ExitNode."""
+        return [facts.read_pod(body) for body in self.cache[resources.PODS].select("exit_node", exit_node)]
+
+    def addresses(self, exit_node: v1alpha1.ExitNode) -> tuple[str, ...]:
+        """Where an ExitNode is reached, without ports."""
+        found = self.cache[resources.SERVICES].select("exit_node", exit_node.name)
+        return exitnodes.addresses_of(
+            exit_node, self.pods_of(exit_node.name), services.addresses_of_service(found[0] if found else None)
+        )
+
+    def agent_addresses(self, fleet: v1alpha1.Fleet) -> tuple[str, ...]:
+        """Where agents reach a fleet: "203.0.113.7:7443"."""
+        found = {
+            exitnodes.with_port(address, exitnodes.agents_port(exit_node, fleet))
+            for exit_node in self.exit_nodes(fleet.name)
+            for address in self.addresses(exit_node)
+        }
+        return tuple(sorted(found))
+
+    # --- what exit nodes say -----------------------------------------------------------------------------------------
+    def acks(self, fleet: str, key: str) -> tuple[facts.PodAck, ...]:
+        """What every ready pod of a fleet said about an object."""
+        wanted, acks, nodes = self.hub.hash_of(fleet, key), self.hub.acks(fleet, key), self.hub.nodes(fleet)
+        now = self.clock()
+        result = []
+        for body in self.cache[resources.PODS].select("fleet", fleet):
+            pod = facts.read_pod(body)
+            if not pod.is_ready:
+                continue
+            node, ack = nodes.get(pod.name), acks.get(pod.name)
+            state = facts.AckState.PENDING
+            if node is None or (not node.connected and now - node.last_seen >= SILENT_AFTER):
+                state = facts.AckState.AWAY
+            elif ack is not None and ack.hash == wanted:
+                state = facts.AckState.REFUSED if ack.error else facts.AckState.IN_FORCE
+            result.append(facts.PodAck(pod.name, pod.region, state, ack.error if ack else ""))
+        return tuple(result)
+
+    def sessions_changed(self) -> None:
+        """The hub's sessions are others now."""
+        self._sessions_are_stale = True
+
+    def exit_nodes_serving(self, tunnel_uid: str) -> frozenset[str]:
+        """ExitNodes on which an agent serves a tunnel."""
+        self._index_sessions()
+        return frozenset(self._by_tunnel.get(tunnel_uid, ()))
+
+    def sessions_of_agent(self, token_uid: str, agent_id: str) -> Sequence[SessionView]:
+        """Links of one agent."""
+        self._index_sessions()
+        return self._by_agent.get((token_uid, agent_id), [])
+
+    def agents(self) -> Mapping[tuple[str, str], Sequence[SessionView]]:
+        """All agents: (token uid, agent id) -> links."""
+        self._index_sessions()
+        return self._by_agent
+
+    def _index_sessions(self) -> None:
+        if not self._sessions_are_stale:
+            return
+        by_tunnel: defaultdict[str, set[str]] = defaultdict(set)
+        by_agent: defaultdict[tuple[str, str], list[SessionView]] = defaultdict(list)
+        for fleet in self.fleets():
+            for session in self.hub.sessions(fleet):
+                by_agent[session.token_uid, session.agent_id].append(session)
+                for uid in session.tunnel_uids:
+                    by_tunnel[uid].add(session.exit_node)
+        self._by_tunnel, self._by_agent = by_tunnel, by_agent
+        self._sessions_are_stale = False

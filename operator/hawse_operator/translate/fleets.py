@@ -1,0 +1,27 @@
+"""Fleet → IR. Pure. Called by reconcile.fleets."""
+
+from hawse_api import v1alpha1
+from hawse_api.ir import ir_pb2
+
+FLEET_KEY = "fleet"
+"""Key of the one Fleet object that every exit node holds."""
+
+
+def certificate_id(fleet: str) -> str:
+    """Material id of the wildcard certificate; exit nodes know only this name of it."""
+    return f"certificate/fleet-{fleet}"
+
+
+def translate_fleet(fleet: v1alpha1.Fleet) -> ir_pb2.Object:
+    """What all exit nodes of the fleet share."""
+    spec = fleet.spec
+    return ir_pb2.Object(
+        key=FLEET_KEY,
+        fleet=ir_pb2.Fleet(
+            name=fleet.name,
+            domain=spec.domain,
+            https_port=spec.listeners.https,
+            agents_port=spec.listeners.agents,
+            certificate_id=certificate_id(fleet.name),
+        ),
+    )

@@ -1,0 +1,83 @@
+"""Tunnel → IR: the open form and the closed one. Pure. Called by reconcile.tunnels.
+
+Whether a Tunnel is open is decided in policies.serving; whether it holds its name, in policies.claims.
+"""
+
+from hawse_api import names, v1alpha1
+from hawse_api.ir import ir_pb2
+
+CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
+APP_PROTOCOLS = {
+    v1alpha1.AppProtocol.HTTP1: ir_pb2.APP_PROTOCOL_HTTP1,
+    v1alpha1.AppProtocol.H2C: ir_pb2.APP_PROTOCOL_H2C,
+}
+
+
+def tunnel_key(uid: str) -> str:
+    """Key of a Tunnel in IR."""
+    return f"tunnel/{uid}"
+
+
+def hostname_of(tunnel: v1alpha1.Tunnel, fleet: v1alpha1.Fleet) -> str:
+    """The public name, also the name of its SubdomainReservation."""
+    return f"{tunnel.spec.host.subdomain}.{fleet.spec.domain}"
+
+
+def url_of(hostname: str, fleet: v1alpha1.Fleet) -> str:
+    """The address to visit."""
+    port = fleet.spec.listeners.https
+    return f"https://{hostname}/" if port == 443 else f"https://{hostname}:{port}/"
+
+
+def translate_tunnel(tunnel: v1alpha1.Tunnel, *, hostname: str, token_uid: str, generation: int) -> ir_pb2.Object:
+    """The Tunnel as it is served."""
+    result = _base(tunnel, hostname, generation)
+    result.tunnel.agent.token_uid = token_uid
+    result.tunnel.app_protocol = APP_PROTOCOLS[tunnel.spec.target.app_protocol]
+    timeouts = tunnel.spec.traffic.timeouts
+    result.tunnel.timeouts.request_ms = _milliseconds(timeouts.request)
+    result.tunnel.timeouts.idle_ms = _milliseconds(timeouts.idle)
+    return result
+
+
+def translate_closed_tunnel(
+    tunnel: v1alpha1.Tunnel, *, hostname: str, generation: int, is_suspended: bool
+) -> ir_pb2.Object:
+    """The Tunnel as it is refused. The words are for visitors: they name neither the reason in the cluster nor other
+    tenants.
+    """
+    result = _base(tunnel, hostname, generation)
+    result.tunnel.closed.code = CLOSED.code
+    result.tunnel.closed.message = (
+        "Its owner has suspended it." if is_suspended else "Its owner has to mend its configuration."
+    )
+    return result
+
+
+def close(served: ir_pb2.Object) -> ir_pb2.Object:
+    """The closed form of what was served, for a Tunnel whose spec cannot be read any more."""
+    result = ir_pb2.Object()
+    result.CopyFrom(served)
+    result.tunnel.ClearField("target")
+    result.tunnel.ClearField("timeouts")
+    result.tunnel.ClearField("app_protocol")
+    result.tunnel.closed.code = CLOSED.code
+    result.tunnel.closed.message = "Its owner has to mend its configuration."
+    return result
+
+
+def _base(tunnel: v1alpha1.Tunnel, hostname: str, generation: int) -> ir_pb2.Object:
+    return ir_pb2.Object(
+        key=tunnel_key(tunnel.uid),
+        tunnel=ir_pb2.Tunnel(
+            uid=tunnel.uid,
+            namespace=tunnel.namespace,
+            name=tunnel.name,
+            hostname=hostname,
+            holder_generation=generation,
+        ),
+    )
+
+
+def _milliseconds(duration: str) -> int:
+    return round(v1alpha1.duration_s(duration) * 1000)
