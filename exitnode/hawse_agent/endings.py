@@ -49,16 +49,16 @@ class Ending:
         return error_of(self.code, self.message)
 
 
-def concerns_login(code: str) -> bool:
-    """Does this code end the whole agent, whichever node said it?"""
-    return code in _LOGIN
+def concerns_login(failure: Failure) -> bool:
+    """Does this end the whole agent, whichever node said it?"""
+    return failure.final and failure.code in _LOGIN
 
 
 def decide(failures: Mapping[str, Failure | None], *, connected: bool, patience_left_s: float) -> Ending | None:
     """Give up? `failures` has every node's address; None: no failure (yet). `connected`: there has been a session."""
     known = {address: failure for address, failure in failures.items() if failure is not None}
     for failure in known.values():
-        if concerns_login(failure.code):
+        if concerns_login(failure):
             return of_failure(failure)
     everywhere = bool(known) and len(known) == len(failures)
     if everywhere and all(_lasts(failure, connected) for failure in known.values()):

@@ -129,7 +129,7 @@ def _enrolled(response: frames_pb2.EnrolResponse, asker: Asker, ca: bytes) -> Do
     token = asker.token
     chain, roots = tuple(response.chain), tuple(response.roots)
     try:
-        identity.check_chain(chain, roots, public=asker.key.public, domain=token.domain)
+        identity.check_chain(chain, roots, public=asker.key.public, domain=token.domain, agent_id=asker.agent_id)
     except identity.ChainRefusedError as exc:
         return Failed(_untrusted(str(exc)), again=False)
     if response.domain != token.domain:

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from hawse_api import spiffe
+
 MAX_CERTIFICATES = 8
 MAX_CERTIFICATE_BYTES = 8192
 
@@ -54,8 +56,16 @@ def prove(secret: bytes, csr: bytes, nonce: bytes) -> bytes:
     return hmac.digest(secret, csr + nonce, "sha256")
 
 
-def check_chain(chain: Sequence[bytes], roots: Sequence[bytes], *, public: bytes, domain: str) -> None:
-    """Our key, our fleet, signed by one of the roots.
+def sign(private: bytes, message: bytes) -> bytes:
+    """ECDSA with SHA-256, DER: the proof of a renewal (frames.proto, RenewRequest.proof)."""
+    key = serialization.load_der_private_key(private, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ChainRefusedError("the agent's key is not P-256")
+    return key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+def check_chain(chain: Sequence[bytes], roots: Sequence[bytes], *, public: bytes, domain: str, agent_id: str) -> None:
+    """Our key, our fleet, our id, signed by one of the roots.
 
     Raises:
         ChainRefusedError: says what does not fit.
@@ -75,8 +85,9 @@ def check_chain(chain: Sequence[bytes], roots: Sequence[bytes], *, public: bytes
         raise ChainRefusedError("a certificate in it cannot be read") from exc
     if not hmac.compare_digest(own, public):
         raise ChainRefusedError("the certificate is for another key than ours")
-    if not any(uri.startswith(f"spiffe://{domain}/ns/") for uri in uris):
-        raise ChainRefusedError(f"the certificate names no agent of {domain}")
+    ids = [spiffe.parse_agent(uri) for uri in uris]
+    if not any(one is not None and (one.domain, one.agent_id) == (domain, agent_id) for one in ids):
+        raise ChainRefusedError(f"the certificate does not name this agent of {domain}")
     if not any(_issued(leaf, issuer) for issuer in issuers):
         raise ChainRefusedError("the certificate is not signed by the CA that came with it")
 

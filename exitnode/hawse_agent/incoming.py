@@ -28,7 +28,7 @@ def of_frame(link: int, frame: frames_pb2.Frame) -> moves.Event | None:
             known = names.BY_CODE.get(refused.code)
             why = words.printable(refused.message) or (known.title if known else "the exit node refused")
             failure = Failure(why, known.code if known else "", refused.final)
-            return moves.RefusedByNode(link, failure)
+            return moves.RefusedByNode(link, failure, refused.epoch)
         case "offer":
             return moves.OfferChanged(link, tuple(_offered(one) for one in frame.offer.tunnels[:MAX_OFFERED]))
         case "registered":

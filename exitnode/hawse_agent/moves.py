@@ -60,6 +60,8 @@ class RefusedByNode:
 
     link: int
     failure: Failure
+    epoch: int = 0
+    """Of HAWSE-2007: the highest epoch that the node knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def accept(credentials: Credentials, key: identity.NewKey, response: frames_pb2.
         return Failure(words.printable(refused.message) or "the operator refused", refused.code, refused.final)
     chain, roots = tuple(response.chain), tuple(response.roots) or credentials.roots
     try:
-        identity.check_chain(chain, roots, public=key.public, domain=credentials.domain)
+        identity.check_chain(chain, roots, public=key.public, domain=credentials.domain, agent_id=credentials.agent_id)
     except identity.ChainRefusedError as exc:
         return Failure(f"the new certificate cannot be trusted: {exc}", _UNTRUSTED)
     addresses = tuple(one for one in response.addresses if parse_address(one))[:MAX_ADDRESSES]

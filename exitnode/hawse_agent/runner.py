@@ -7,6 +7,7 @@ remove the record. Called by cli/http.py and cli/start.py.
 
 import asyncio
 import contextlib
+import hashlib
 import random
 import signal
 import socket
@@ -103,7 +104,7 @@ class _Runner:
         self._queue: asyncio.Queue[_Happening] = asyncio.Queue()
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._links: set[int] = set()
+        self._links: dict[int, bytes] = {}  # -> the key it was dialled with
         self._down_early: dict[int, LinkDown] = {}
         self._renewal_key: identity.NewKey | None = None
         self._started = time.monotonic()
@@ -112,7 +113,7 @@ class _Runner:
             settings.wanted,
             settings.credentials.addresses,
             self._moment(),
-            slot=",".join(settings.wanted.names)[:64],
+            slot=_slot(settings.wanted),
             token=f"{settings.credentials.namespace}/{settings.credentials.token_name}",
             epoch=settings.epoch,
             patience_s=settings.patience_s,
@@ -200,7 +201,9 @@ class _Runner:
 
     # --- the core --------------------------------------------------------------------------------------------------
     async def _dial(self, address: str) -> None:
-        request = incoming.dial_request(address, self._credentials.connect_name, self._identity(), DIAL_S)
+        login = self._credentials
+        own = core_pb2.Identity(chain=login.chain, key=login.key, roots=login.roots)
+        request = incoming.dial_request(address, login.connect_name, own, DIAL_S)
         try:
             up = await self._core.dial(request)
         except tunnel_errors.CoreClosedError:
@@ -208,7 +211,7 @@ class _Runner:
         except tunnel_errors.TunnelError as exc:
             self._queue.put_nowait(moves.NotDialled(address, incoming.of_dial_error(exc)))
             return
-        self._links.add(up.link)
+        self._links[up.link] = login.key
         self._queue.put_nowait(moves.Dialled(address, up.link))
         if (down := self._down_early.pop(up.link, None)) is not None:  # it came and went before this task ran
             self._on_core_event(down)
@@ -227,7 +230,7 @@ class _Runner:
                 if (happened := incoming.of_frame(link, frame)) is not None:
                     self._queue.put_nowait(happened)
             case LinkDown(link=link) if link in self._links:
-                self._links.discard(link)
+                del self._links[link]
                 self._queue.put_nowait(incoming.of_link_down(event))
             case LinkDown(link=link):
                 self._down_early[link] = event
@@ -236,10 +239,6 @@ class _Runner:
                 self._queue.put_nowait(_Stop(endings.Ending("", message)))
             case LinkUp():
                 pass  # dial() returns it
-
-    def _identity(self) -> core_pb2.Identity:
-        login = self._credentials
-        return core_pb2.Identity(chain=login.chain, key=login.key, roots=login.roots)
 
     async def _close_links(self) -> None:
         """Say goodbye, so that the exit nodes do not have to find out."""
@@ -254,7 +253,9 @@ class _Runner:
     # --- renewal ---------------------------------------------------------------------------------------------------
     def _ask_renewal(self, link: int) -> None:
         self._renewal_key = identity.make_key(self._credentials.agent_id)
-        self._core.send(link, frames_pb2.Frame(renew=frames_pb2.RenewRequest(csr=self._renewal_key.csr)))
+        csr = self._renewal_key.csr
+        proof = identity.sign(self._links[link], csr)
+        self._core.send(link, frames_pb2.Frame(renew=frames_pb2.RenewRequest(csr=csr, proof=proof)))
 
     def _on_renewed(self, response: frames_pb2.RenewResponse) -> None:
         key, self._renewal_key = self._renewal_key, None
@@ -308,6 +309,12 @@ class _Runner:
 
     def _moment(self) -> moves.Moment:
         return moves.Moment(at=time.monotonic(), unix_ms=int(_unix() * 1000), luck=random.random())  # noqa: S311 - jitter
+
+
+def _slot(wanted: Wanted) -> str:
+    """What tells this command's sessions from another one's with the same login; the same again after a restart."""
+    named = ",".join(sorted(wanted.names))
+    return hashlib.sha256(named.encode()).hexdigest()[:8] if named else ""
 
 
 def _unix() -> float:

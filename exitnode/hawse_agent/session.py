@@ -49,6 +49,7 @@ STEADY_S = 10.0
 ASIDE_S = 60.0
 """A node that refused for good is asked again after this: somebody may have updated it."""
 _DRAIN_MARGIN_S = 2.0
+_SLOT_MOST = 64
 
 
 class Phase(Enum):
@@ -177,7 +178,7 @@ def _on_dialled(at: _Step, address: str, link: int) -> None:
     epoch = max(at.state.epoch + 1, at.now.unix_ms)
     at.change(epoch=epoch)
     at.put(node, phase=Phase.GREETING, link=link, deadline=at.now.at + GREETING_S)
-    at.do(Greet(link, f"{address}/{at.state.slot}" if at.state.slot else address, epoch))
+    at.do(Greet(link, _slot(address, at.state.slot), epoch))
 
 
 def _on_not_dialled(at: _Step, address: str, failure: Failure) -> None:
@@ -205,7 +206,8 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
         case DrainStarted(_, deadline_s, reason) if node.phase is Phase.UP:
             at.put(node, phase=Phase.DRAINING, deadline=at.now.at + deadline_s + _DRAIN_MARGIN_S)
             at.do(Tell(notices.Draining(node.exit_node, reason, deadline_s)), LearnAddresses())
-        case RefusedByNode(link, failure):
+        case RefusedByNode(link, failure, epoch):
+            at.change(epoch=max(at.state.epoch, epoch))  # the clock went back: propose a higher one next time
             _end_session(at, node, failure)
             at.do(Close(link, "", "refused"))
         case LinkLost(_, failure):
@@ -251,7 +253,7 @@ def _end_session(at: _Step, node: Node, failure: Failure) -> None:
     if was_live and at.now.at - node.since >= STEADY_S:
         node = at.put(node, attempts=0)
     retry_s = _retry(at, node, failure)
-    if endings.concerns_login(failure.code):
+    if endings.concerns_login(failure):
         return  # decide() ends the agent in this step
     if was_live:
         others = len(live_links(at.state))
@@ -322,6 +324,11 @@ def _tell_served(at: _Step) -> None:
         if gone or at.state.told is None:
             at.change(serving=(), told=waiting)
             at.do(Tell(waiting))
+
+
+def _slot(address: str, suffix: str) -> str:
+    """At most 64 characters (hawse_exitnode.sessions.MAX_SLOT): the end of a long host name says most."""
+    return f"{address}/{suffix}"[-_SLOT_MOST:] if suffix else address[-_SLOT_MOST:]
 
 
 def _node_of(state: State, link: int) -> Node | None:

@@ -92,6 +92,14 @@ def test_an_epoch_grows_even_if_the_clock_went_back() -> None:
     assert script.send(moves.Dialled(B, 2)) == [moves.Greet(2, B, 1_000_001)]
 
 
+def test_a_slot_is_never_longer_than_a_node_allows() -> None:
+    address = "a" * 200 + ".example:7443"
+    script = Script(address)
+    (greet,) = script.send(moves.Dialled(address, 1))
+    assert isinstance(greet, moves.Greet)
+    assert len(greet.slot) == 64
+
+
 def test_two_agents_of_one_login_have_different_slots() -> None:
     now = Moment(0, 1, 0)
     state = session.begin(Wanted((("shop", APP),)), (A,), now, slot="shop", token="t", epoch=0, patience_s=15)
@@ -235,10 +243,19 @@ def test_a_refusal_of_the_login_ends_it_whichever_node_says_it(code: str, exit_c
     assert ending(commands) == (code, exit_code)
 
 
-def test_a_link_closed_by_the_node_with_a_code_of_the_login_ends_it_too() -> None:
+def test_a_refusal_that_is_not_final_is_tried_again() -> None:
     script = Script()
-    link = script.serve()
-    assert ending(script.send(moves.LinkLost(link, Failure("revoked", "HAWSE-2003")))) == ("HAWSE-2003", 3)
+    link = script.connect()
+    assert ending(script.send(moves.RefusedByNode(link, Failure("not known here yet", "HAWSE-2003")))) is None
+    assert moves.Dial(A) in script.send(moves.Tick(), after=1)
+
+
+def test_a_node_that_knows_a_higher_epoch_gets_one_above_it() -> None:
+    script = Script()
+    script.send(moves.Dialled(A, 1))
+    script.send(moves.RefusedByNode(1, Failure("A newer session is known.", "HAWSE-2007"), epoch=9_000_000))
+    script.send(moves.Tick(), after=1)
+    assert script.send(moves.Dialled(A, 2)) == [moves.Greet(2, A, 9_000_001)]
 
 
 def test_a_node_of_another_version_is_set_aside_while_others_serve() -> None:
