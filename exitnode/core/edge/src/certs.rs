@@ -25,10 +25,13 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// True if a request for `host` (lower case) may come over a connection made with this certificate.
     pub(crate) fn covers(&self, host: &str) -> bool {
+        // An empty first label is no host; it must not meet the stored form of a wildcard.
         let parent = parent(host);
-        self.names
-            .iter()
-            .any(|name| name == host || Some(name.as_str()) == parent)
+        !host.starts_with('.')
+            && self
+                .names
+                .iter()
+                .any(|name| name == host || Some(name.as_str()) == parent)
     }
 }
 

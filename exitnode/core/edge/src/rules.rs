@@ -137,7 +137,8 @@ fn parse_authority(text: &str) -> Option<Authority> {
     let in_brackets = host.starts_with('[');
     let name_is_valid = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     let host = host.strip_suffix('.').unwrap_or(host);
-    (port_is_valid && !host.is_empty() && host.len() <= 255 && (in_brackets || name_is_valid)).then(|| Authority {
+    let labels_are_there = host.split('.').all(|label| !label.is_empty());
+    (port_is_valid && labels_are_there && host.len() <= 255 && (in_brackets || name_is_valid)).then(|| Authority {
         host: host.to_ascii_lowercase(),
         text: text.to_owned(),
     })
