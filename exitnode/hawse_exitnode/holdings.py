@@ -1,0 +1,180 @@
+"""Holdings: the configuration that is in force on this node, and what the data plane said to each part of it.
+
+Applies upserts at once; removals of what a snapshot does not name take effect at its end (decisions.md 2). A bad edit of a
+tunnel keeps its last good form, except when who may serve it changed: then the tunnel is closed (decisions.md 10). Pure but for
+the plane it is given. Called by `control` and `static`; kept over a restart of the container by `store`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hawse_api import names
+from hawse_api.ir import control_pb2, ir_pb2
+from hawse_exitnode.directory import Directory, build_directory
+
+FEATURES: frozenset[str] = frozenset()
+"""Names that Tunnel.required_features may hold on this version. The first one comes with access policies."""
+MATERIAL = "material/"
+_CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
+_ORDER = {"fleet": 0, "token": 1, "tunnel": 2}
+
+
+class Plane(Protocol):
+    """The part of TunnelCore that holds configuration."""
+
+    def apply(self, obj: ir_pb2.Object) -> str:
+        """Upsert: "" or why it was refused."""
+
+    def remove(self, key: str) -> None:
+        """Remove by key."""
+
+    def put_certificate(self, id: str, chain_pem: bytes, key_pem: bytes) -> str:  # noqa: A002
+        """Install: "" or why it was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One object that is in force."""
+
+    obj: ir_pb2.Object
+    hash: str
+    """As the operator computed it; "" if another form than the wanted one is in force: it is asked for again."""
+
+
+@dataclass(slots=True)
+class Holdings:
+    """Everything the node holds."""
+
+    plane: Plane
+    version: str
+    features: frozenset[str] = FEATURES
+    on_change: Callable[[], None] = lambda: None
+    """Something came, changed or went: the directory and the file want renewal."""
+    term: int = 0
+    """Highest term seen."""
+    complete: bool = False
+    """A whole snapshot was in force once: the node may serve."""
+    objects: dict[str, Held] = field(default_factory=dict)
+    materials: dict[str, control_pb2.Material] = field(default_factory=dict)
+    _directory: Directory = field(default_factory=Directory)
+
+    def have(self) -> dict[str, str]:
+        """NodeHello.have."""
+        held = {key: held.hash for key, held in self.objects.items() if held.hash}
+        return held | {MATERIAL + name: material.sha256 for name, material in self.materials.items()}
+
+    def upsert(self, obj: ir_pb2.Object, digest: str) -> control_pb2.Ack:
+        """Put an object in force, or say why not."""
+        error = missing_features(obj, self.features, self.version)
+        if error:
+            self._close(obj)
+        else:
+            error = self.plane.apply(obj)
+            if not error:
+                self.objects[obj.key] = Held(obj, digest)
+            elif must_close(self.objects.get(obj.key), obj):
+                self._close(obj)
+                error = f"{error}; the tunnel is closed, because who may serve it has changed"
+        self.on_change()
+        return control_pb2.Ack(key=obj.key, hash=digest, error=error)
+
+    def remove(self, key: str) -> control_pb2.Ack:
+        """Take an object or material out of force."""
+        if key.startswith(MATERIAL):
+            self.materials.pop(key.removeprefix(MATERIAL), None)
+        else:
+            self.plane.remove(key)
+            self.objects.pop(key, None)
+        self.on_change()
+        return control_pb2.Ack(key=key)
+
+    def put_material(self, material: control_pb2.Material) -> control_pb2.Ack:
+        """Install a certificate; a refused one leaves the last good one in place."""
+        error = self.plane.put_certificate(material.id, material.chain_pem, material.key_pem)
+        if not error:
+            self.materials[material.id] = material
+            self.on_change()
+        return control_pb2.Ack(key=MATERIAL + material.id, hash=material.sha256, error=error)
+
+    def end_of_snapshot(self, keys: Iterable[str]) -> list[control_pb2.Ack]:
+        """Remove what the snapshot did not name; from now on the configuration is whole."""
+        named = set(keys)
+        stale = [key for key in self.objects if key not in named]
+        stale += [MATERIAL + name for name in self.materials if MATERIAL + name not in named]
+        acks = [self.remove(key) for key in stale]
+        self.complete = True
+        self.on_change()
+        return acks
+
+    def replace_all(self, objects: Iterable[ir_pb2.Object], materials: Iterable[control_pb2.Material]) -> list[str]:
+        """Bring everything in line with a whole configuration (a file's): errors, each with its key."""
+        materials, objects = list(materials), sorted(objects, key=apply_order)
+        acks = [self.put_material(material) for material in materials] + [self.upsert(obj, "") for obj in objects]
+        self.end_of_snapshot([obj.key for obj in objects] + [MATERIAL + material.id for material in materials])
+        return [f"{ack.key}: {ack.error}" for ack in acks if ack.error]
+
+    def restore(
+        self, objects: Mapping[str, Held], materials: Iterable[control_pb2.Material], *, term: int
+    ) -> list[str]:
+        """Put in force what was kept over a restart; errors, each with its key."""
+        acks = [self.put_material(material) for material in materials]
+        ordered = sorted(objects.values(), key=lambda held: apply_order(held.obj))
+        acks += [self.upsert(held.obj, held.hash) for held in ordered]
+        self.term, self.complete = term, True
+        self.on_change()
+        return [f"{ack.key}: {ack.error}" for ack in acks if ack.error]
+
+    def directory(self) -> Directory:
+        """What agents may serve now."""
+        self._directory = build_directory((held.obj for held in self.objects.values()), self._directory)
+        return self._directory
+
+    def _close(self, obj: ir_pb2.Object) -> None:
+        """Serve 503 in place of a form that may not or cannot be served; nothing at all if not even that is accepted."""
+        closed = closed_form(obj)
+        if self.plane.apply(closed):
+            self.plane.remove(obj.key)
+            self.objects.pop(obj.key, None)
+        else:
+            self.objects[obj.key] = Held(closed, "")
+
+
+def apply_order(obj: ir_pb2.Object) -> tuple[int, str]:
+    """The fleet before tokens before tunnels."""
+    return _ORDER.get(obj.key.partition("/")[0], len(_ORDER)), obj.key
+
+
+def missing_features(obj: ir_pb2.Object, features: frozenset[str], version: str) -> str:
+    """ "" or which features of a tunnel this node lacks: it never serves without a check that it does not know."""
+    if obj.WhichOneof("object") != "tunnel":
+        return ""
+    lacking = sorted(set(obj.tunnel.required_features) - features)
+    if not lacking:
+        return ""
+    return f"exit node {version} lacks {', '.join(lacking)}; the tunnel is closed here. Update the exit node."
+
+
+def must_close(before: Held | None, new: ir_pb2.Object) -> bool:
+    """Whether the last good form may not go on: owner, token or hostname changed, or the tunnel was to be closed."""
+    if before is None or new.WhichOneof("object") != "tunnel" or before.obj.WhichOneof("object") != "tunnel":
+        return False
+    old = before.obj.tunnel
+    return (
+        _owner(old) != _owner(new.tunnel)
+        or sorted(old.required_features) != sorted(new.tunnel.required_features)
+        or new.tunnel.HasField("closed")
+    )
+
+
+def closed_form(obj: ir_pb2.Object) -> ir_pb2.Object:
+    """The same tunnel, closed."""
+    closed = ir_pb2.Object()
+    closed.CopyFrom(obj)
+    closed.tunnel.closed.code = _CLOSED.code
+    closed.tunnel.closed.message = "This tunnel is closed on this exit node."
+    return closed
+
+
+def _owner(tunnel: ir_pb2.Tunnel) -> tuple[str, str, str, int]:
+    return tunnel.namespace, tunnel.hostname, tunnel.agent.token_uid, tunnel.holder_generation
