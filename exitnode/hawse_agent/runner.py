@@ -252,9 +252,11 @@ class _Runner:
 
     # --- renewal ---------------------------------------------------------------------------------------------------
     def _ask_renewal(self, link: int) -> None:
+        if (own_key := self._links.get(link)) is None:
+            return  # gone since: the table hears of it in a moment and asks another session
         self._renewal_key = identity.make_key(self._credentials.agent_id)
         csr = self._renewal_key.csr
-        proof = identity.sign(self._links[link], csr)
+        proof = identity.sign(own_key, csr)
         self._core.send(link, frames_pb2.Frame(renew=frames_pb2.RenewRequest(csr=csr, proof=proof)))
 
     def _on_renewed(self, response: frames_pb2.RenewResponse) -> None:
