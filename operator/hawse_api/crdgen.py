@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from hawse_api import names, v1alpha1
 from hawse_api.apidoc import api_reference
 from hawse_api.v1alpha1.meta import Resource
@@ -140,6 +142,20 @@ def _in_order(node: Json) -> Json:
     return {key: node[key] for key in KEYWORDS if key in node}
 
 
+def computed_fields(model: type[BaseModel]) -> Json:
+    """Return the schemas of fields that a model derives from others: only its serialisation knows them."""
+    schema = model.model_json_schema(by_alias=True, mode="serialization")
+    found = {
+        info.alias or name: schema["properties"][info.alias or name]
+        for name, info in model.model_computed_fields.items()
+    }
+    definitions = schema.get("$defs", {})
+    return {
+        name: structural({key: item for key, item in field.items() if key != "readOnly"}, definitions)
+        for name, field in found.items()
+    }
+
+
 # --- the whole definition --------------------------------------------------------------------------------------------
 def root_schema(kind: type[Resource]) -> Json:
     """Return the openAPIV3Schema of a kind."""
@@ -147,7 +163,9 @@ def root_schema(kind: type[Resource]) -> Json:
     node = structural(schema)
     fields = node["properties"]
     fields["metadata"] = {"type": "object"}
-    fields.get("status", {}).pop("default", None)  # the operator writes it; an empty one says nothing
+    fields["status"].pop("default", None)  # the operator writes it; an empty one says nothing
+    if isinstance(status := kind.model_fields["status"].annotation, type):
+        fields["status"]["properties"] |= computed_fields(status)
     envelope = {
         "apiVersion": {"description": f"Always {names.API_VERSION}.", "type": "string"},
         "kind": {"description": f"Always {kind.definition.kind}.", "type": "string"},

@@ -5,7 +5,7 @@ Named `<token>-<hash of the agent>` and owned by the AgentToken; removed when no
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from hawse_api.v1alpha1.agenttoken import AgentId
 from hawse_api.v1alpha1.meta import DnsLabel, ObjectName, Resource, ResourceStatus, ShortName, Time
@@ -51,6 +51,9 @@ class Connection(Status):
     """When the link was made."""
 
 
+_NAMES_SAY = "Names of the exit nodes that it is connected to, for the column of kubectl."
+
+
 class AgentSessionStatus(ResourceStatus):
     """What the exit nodes report."""
 
@@ -65,6 +68,14 @@ class AgentSessionStatus(ResourceStatus):
     renew_time: Time | None = None
     """When the operator last confirmed the session; moves at most once a minute."""
 
+    @computed_field(  # type: ignore[prop-decorator]  # mypy#1362: it knows no decorator above @property
+        alias="exitNodeNames", description=_NAMES_SAY, json_schema_extra={"maxItems": 64, **LIST_SET}
+    )
+    @property
+    def exit_node_names(self) -> tuple[ShortName, ...]:
+        """Names of exit_nodes: kubectl shows only the first match of `exitNodes[*].name` in a column."""
+        return tuple(sorted({node.name for node in self.exit_nodes}))
+
 
 class AgentSession(Resource):
     """Who is connected: agent, version, exit nodes, round trip, since when."""
@@ -77,7 +88,7 @@ class AgentSession(Resource):
         columns=(
             Column("Token", ".spec.tokenName", description="The AgentToken that it enrolled with."),
             Column("Hostname", ".status.hostname", description="What the agent calls its machine."),
-            Column("Exit Nodes", ".status.exitNodes[*].name", description="Exit nodes that it is connected to."),
+            Column("Exit Nodes", ".status.exitNodeNames", description="Exit nodes that it is connected to."),
             Column("Tunnels", ".status.tunnels", description="Tunnels that it serves."),
             Column("Version", ".status.version", description="Version of the agent.", wide=True),
             *condition_columns(),

@@ -143,3 +143,17 @@ def test_a_reservation_is_released_when_it_says_since_when() -> None:
 def test_the_examples_are_accepted(path: Path) -> None:
     ours = [document for document in yaml.safe_load_all(path.read_text()) if document["kind"] in KINDS]
     assert [KINDS[document["kind"]].from_object(document).name for document in ours]
+
+
+def test_a_session_names_its_exit_nodes_once_each() -> None:
+    links = [
+        {"name": name, "region": "r", "pod": pod, "transport": "quic", "since": "2026-03-01T00:00:00Z"}
+        for name, pod in (("us", "a"), ("eu", "b"), ("us", "c"))
+    ]
+    obj = {
+        "metadata": {"name": "s"},
+        "spec": VALID["AgentSession"],
+        "status": {"exitNodes": links, "exitNodeNames": ["old"]},
+    }
+    status = v1alpha1.AgentSession.from_object(obj).status
+    assert status.dump()["exitNodeNames"] == ["eu", "us"]
