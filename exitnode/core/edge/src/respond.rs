@@ -42,6 +42,7 @@ impl Pages {
 pub(crate) struct Audience {
     html: bool,
     head: bool,
+    http1: bool,
     host: Option<HeaderValue>,
     authority: Option<http::uri::Authority>,
 }
@@ -51,6 +52,7 @@ impl Audience {
         Self {
             html: accepts_html(request.headers()),
             head: request.method() == Method::HEAD,
+            http1: request.version() < http::Version::HTTP_2,
             host: request.headers().get(header::HOST).cloned(),
             authority: request.uri().authority().cloned(),
         }
@@ -115,6 +117,10 @@ pub(crate) fn respond(fault: &Fault, audience: &Audience, request_id: &str, page
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(code) = HeaderValue::try_from(fault::text(fault.code)) {
         headers.insert(ERROR_HEADER, code);
+    }
+    if audience.http1 && matches!(fault.code.status, 400 | 408 | 501) {
+        // What follows an unclear request on the same connection could be anything.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if fault.code.status == 503 {
         let after = fault.retry_after.map_or(30, |after| after.as_secs().max(1));
