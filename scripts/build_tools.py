@@ -279,6 +279,7 @@ def duration(seconds: float) -> str:
 
 
 def usual_times(cache: Path) -> dict[str, float]:
+    """Return how many seconds each build took here the last time; of those that never ran there is none."""
     """Seconds that builds took on this machine, by name."""
     try:
         times = json.loads((cache / "build-times.json").read_text())
@@ -288,6 +289,7 @@ def usual_times(cache: Path) -> dict[str, float]:
 
 
 def remember(cache: Path, name: str, seconds: float) -> None:
+    """Keep how long a build took, for the next one's live line."""
     """Keep how long a build took, for the next live line."""
     path = cache / "build-times.json"
     partial = path.with_suffix(".partial")
