@@ -8,6 +8,8 @@ UV := $(BIN)/uv
 CARGO := cargo --locked
 RUST := exitnode/core
 export VIRTUAL_ENV := $(CURDIR)/.venv
+# As pip does: trust what the machine trusts (a company's proxy, an index of its own).
+export UV_SYSTEM_CERTS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Wheels and the developer's loop use one profile of the core; `make core-release` is for measurements.
 CORE_SOURCES := $(shell find $(RUST) -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name Cargo.lock \) -print)
