@@ -64,6 +64,7 @@ check: prereqs .venv/.core ## guards, formats, linters, types, architecture
 	$(BIN)/ruff check -q
 	$(BIN)/lint-imports --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
 	$(BIN)/mypy
+	MYPYPATH=scripts:kind:operator:exitnode $(BIN)/mypy --strict --explicit-package-bases scripts/*.py scripts/demo kind/*.py examples/app/*.py
 	PYTHONPATH=operator $(BIN)/python scripts/codegen.py --check
 	$(BIN)/python -m hawse_api.crdgen --check
 	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases hawse_tunnel._core
