@@ -5,7 +5,7 @@ The only place of the agent that knows frames_pb2 for sessions; foreign text is 
 
 from collections.abc import Sequence
 
-from hawse_agent import moves, words
+from hawse_agent import moves, trust, words
 from hawse_agent.choice import Offered, Route
 from hawse_agent.endings import Failure
 from hawse_api import names
@@ -58,7 +58,8 @@ def of_dial_error(error: tunnel_errors.TunnelError) -> Failure:
     final = isinstance(
         error, tunnel_errors.UntrustedError | tunnel_errors.VersionError | tunnel_errors.CertificateError
     )
-    return Failure(words.printable(error.message), error.code or "", final)
+    why, code = trust.explain(error.message, error.code or "")
+    return Failure(why, code, final)
 
 
 def hello(*, version: str, hostname: str, slot: str, epoch: int) -> frames_pb2.Frame:

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from hawse_agent import enrolment, identity, version, words
+from hawse_agent import enrolment, identity, trust, version, words
 from hawse_agent.credentials import Credentials
 from hawse_agent.errors import AgentError, NetworkError, error_of, inside
 from hawse_agent.jointoken import JoinToken
@@ -96,7 +96,8 @@ async def _dial(core: TunnelCore, address: str, token: JoinToken) -> tuple[str, 
     try:
         return address, await core.dial(request)
     except tunnel_errors.TunnelError as exc:
-        return address, error_of(exc.code or _NO_EXIT_NODE, words.printable(exc.message))
+        why, code = trust.explain(exc.message, exc.code or _NO_EXIT_NODE)
+        return address, error_of(code, why)
 
 
 async def _exchange(
