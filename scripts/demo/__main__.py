@@ -82,8 +82,8 @@ def _run(session: Session) -> int:
             stay.stay_up(session)
     except DemoError as error:
         report.check(f"step {number} ({title}) ran to its end" if number else "the demo can start", held=False)
-        _save_logs(session)
         _explain(report, error, session.logs)
+        _save_logs(session)
         return 1
     except KeyboardInterrupt:
         report.line()

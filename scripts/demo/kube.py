@@ -51,7 +51,8 @@ class Shell:
         started = time.monotonic()
         done = programs.run(argv, hop=hop, environment=self.environment, timeout_s=timeout_s, cwd=self.root)
         with self.log.open("a") as log:
-            log.write(f"$ {command}\n{done.both}[{done.code}, {time.monotonic() - started:.2f} s]\n")
+            answer = done.err if "-o json" in command else done.both  # whole objects would hide the rest
+            log.write(f"$ {command}\n{answer}[{done.code}, {time.monotonic() - started:.2f} s]\n")
         return done
 
     def ask(self, *arguments: str, hop: str = "the API server", timeout_s: float = _ASK_S) -> str:

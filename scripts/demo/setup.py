@@ -1,9 +1,12 @@
 """Steps 1 to 4: the cluster, the chart, the fleet, and the developer's tunnel with app and agent."""
 
+import json
 import re
 import shlex
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from demo import kube
@@ -17,6 +20,7 @@ KINDS = ("agentsessions", "agenttokens", "exitnodes", "fleets", "subdomainreserv
 _PORT_HTTPS = 8443
 _APP_START_S = 10.0
 _READY_S = 60
+_INSTALL_S = 120
 _LINKS_S = 20.0
 
 
@@ -48,9 +52,10 @@ def start_cluster(session: Session) -> None:
     """Step 1."""
     report, shell = session.report, session.shell
     session.cluster.start(report, shell)
-    report.fact("kubectl", shell.ask("version", "--client", "-o", "jsonpath={.clientVersion.gitVersion}").strip())
+    versions = json.loads(shell.ask("version", "-o", "json"))
+    kubectl, version = (versions[side]["gitVersion"] for side in ("clientVersion", "serverVersion"))
+    report.fact("kubectl", f"{session.settings.bin / 'kubectl'} ({kubectl})")
     report.fact("kubeconfig", str(session.cluster.kubeconfig))
-    version = shell.ask("version", "-o", "jsonpath={.serverVersion.gitVersion}").strip()
     report.check(f"the API server speaks Kubernetes {KUBERNETES}", version.startswith(f"{KUBERNETES}."), version)
     regions = shell.until("nodes", lambda: _ready_regions(shell), timeout_s=_READY_S)
     report.check(
@@ -64,8 +69,12 @@ def install_chart(session: Session) -> None:
     """Step 2."""
     report, shell = session.report, session.shell
     started = time.monotonic()
-    command = f"helm install {RELEASE} charts/hawse -n {SYSTEM} --create-namespace --wait {session.cluster.values()}"
-    out = shell.show(command.strip(), hop="Helm → operator", timeout_s=180, quiet=True)
+    options = f"--create-namespace --wait --timeout {_INSTALL_S}s {session.cluster.values()}".strip()
+    command = f"helm install {RELEASE} charts/hawse -n {SYSTEM} {options}"
+    try:
+        out = shell.show(command, hop="Helm → operator", timeout_s=_INSTALL_S + 15, quiet=True)
+    except DemoError as error:
+        raise _with_log(session, "operator", error.message, "deployment/hawse-operator") from error
     status = next((line for line in out.splitlines() if line.startswith("STATUS:")), out.strip()[:60])
     took = time.monotonic() - started
     report.check("the release is deployed", "deployed" in status, seconds(took))
@@ -84,7 +93,7 @@ def apply_fleet(session: Session) -> None:
     started = time.monotonic()
     shell.show(f"kubectl apply -f {FLEET_FILE}", hop="API server", timeout_s=30)
     wait = f"kubectl wait --for=condition=Ready exitnodes --all --timeout={_READY_S}s"
-    _wait(session, wait, "operator → exit nodes", lambda: _why_not(session, "exitnodes"))
+    _wait(session, wait, "exit nodes", partial(_why_not, session, "exitnodes"), "-l hawse.dev/fleet --tail=20")
     took = time.monotonic() - started
     nodes = shell.get("exitnodes")["items"]
     for node in nodes:
@@ -109,7 +118,8 @@ def open_tunnel(session: Session) -> None:
     shell.show(f"kubectl apply -f {TUNNEL_FILE}", hop="API server", timeout_s=30)
     connect_agent(session)
     wait = f"kubectl wait --for=condition=Ready tunnel/{TUNNEL} -n {NAMESPACE} --timeout={_READY_S}s"
-    _wait(session, wait, "operator → exit nodes", lambda: _why_not(session, "tunnel", TUNNEL, "-n", NAMESPACE))
+    why = partial(_why_not, session, "tunnel", TUNNEL, "-n", NAMESPACE)
+    _wait(session, wait, "operator → exit nodes", why, "deployment/hawse-operator")
     tunnel = shell.get("tunnel", TUNNEL, "-n", NAMESPACE)
     session.hostname, session.url = tunnel["status"]["hostname"], tunnel["status"]["url"]
     report.check(f"the tunnel is Ready at {session.url}", kube.holds(tunnel, "Ready"))
@@ -156,14 +166,22 @@ def _start_app(session: Session) -> None:
     session.report.check(f"the sample app listens on {address}", held=True)
 
 
-def _wait(session: Session, command: str, hop: str, why: Any) -> None:
-    """`kubectl wait`, and the operator's own words if it was in vain."""
+def _wait(session: Session, command: str, hop: str, why: Callable[[], str], what: str) -> None:
+    """`kubectl wait`; if it was in vain, the operator's words (`why`) and the log of the pods in question (`what`)."""
     session.report.command(command)
     with session.report.waiting("kubectl wait"):
         done = session.shell.run(command, hop=hop, timeout_s=_READY_S + 15)
     if done.code != 0:
-        raise DemoError(hop, why() or done.err.strip(), log=session.shell.log)
+        raise _with_log(session, hop, why() or done.err.strip(), what)
     session.report.output(done.out)
+
+
+def _with_log(session: Session, hop: str, message: str, what: str) -> DemoError:
+    """The error, with the last words of the pods in question in place of kubectl's."""
+    log = session.logs / f"{hop.replace(' ', '-')}.log"
+    done = session.shell.run(f"kubectl logs -n {SYSTEM} --tail=1000 --prefix {what}", hop="logs")
+    log.write_text(done.both)
+    return DemoError(hop, message, log=log if done.code == 0 and done.out else session.shell.log)
 
 
 def _why_not(session: Session, *what: str) -> str:
