@@ -1,7 +1,7 @@
 """Why an exit node could not prove itself, told as what it most likely is: a wrong clock here. Pure.
 
-rustls speaks of verification times; a person has a laptop that woke up in another year. Used by incoming.py and login.py
-for every failed dial.
+rustls speaks of verification times; a person has a laptop that woke up in another year. Used by incoming.py and
+login.py for every failed dial.
 """
 
 import re

@@ -17,7 +17,8 @@ LEAD = "the exit node at 203.0.113.7:7443 could not prove that it is connect.exa
             ("your clock is at least 3 h 12 min behind the exit node. Set it and try again.", "HAWSE-3007"),
         ),
         (
-            f"{LEAD}certificate expired: verification time 3 (UNIX), but certificate is not valid after 2 (7200 seconds ago)",
+            f"{LEAD}certificate expired: verification time 3 (UNIX), but certificate is not valid after 2 "
+            "(7200 seconds ago)",
             "HAWSE-2011",
             (
                 "by your clock the exit node's certificate is over since 2 h. Set the clock if it is ahead; "
