@@ -155,9 +155,16 @@ fn is_alert(code: u64) -> bool {
     (ALERT..=ALERT_LAST).contains(&code)
 }
 
-/// rustls's words without its prefix.
+/// rustls's words for people: without its prefix and the names of its types.
 fn plain(reason: &str) -> &str {
-    reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason)
+    let reason = reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason);
+    let other = reason
+        .strip_prefix("Other(OtherError(")
+        .and_then(|rest| rest.strip_suffix("))"));
+    match other.unwrap_or(reason) {
+        "UnknownIssuer" => "its certificate was signed by an authority that we do not trust",
+        reason => reason,
+    }
 }
 
 /// Why a link ended. `ours` is what we closed it with, if we did.
@@ -193,7 +200,7 @@ pub(crate) fn link_down(error: &ConnectionError, ours: Option<(u32, String)>) ->
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use quinn::{ApplicationClose, ConnectionClose, TransportError, TransportErrorCode};
+    use quinn::{ApplicationClose, ConnectionClose, TransportErrorCode};
 
     fn dialled() -> Dialled {
         Dialled {
@@ -229,14 +236,14 @@ mod tests {
 
     #[test]
     fn a_node_that_cannot_prove_itself_is_named_with_the_reason() {
-        let why = TransportError {
-            code: TransportErrorCode::crypto(48),
-            frame: None,
-            reason: "invalid peer certificate: UnknownIssuer".into(),
-        };
+        let mut error = ConnectionError::TransportError(TransportErrorCode::crypto(48).into());
+        if let ConnectionError::TransportError(why) = &mut error {
+            why.reason = "invalid peer certificate: UnknownIssuer".into();
+        }
         assert_eq!(
-            dialled().fault(&ConnectionError::TransportError(why)).to_string(),
-            "the exit node at 203.0.113.7:7443 could not prove that it is connect.example.test: UnknownIssuer"
+            dialled().fault(&error).to_string(),
+            "the exit node at 203.0.113.7:7443 could not prove that it is connect.example.test: \
+             its certificate was signed by an authority that we do not trust"
         );
     }
 

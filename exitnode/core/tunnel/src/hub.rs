@@ -27,8 +27,9 @@ use crate::{agent, tls};
 pub trait Events: Send + Sync + 'static {
     /// A link is ready for frames.
     fn link_up(&self, link: u64, up: LinkUp);
-    /// A frame came. The link may have `limits::FRAMES_RECEIVED` credits out: keep it until the frame has been taken.
-    fn frame(&self, link: u64, frame: Bytes, credit: OwnedSemaphorePermit);
+    /// A frame came. A link has `limits::FRAMES_RECEIVED` credits: keep this one until the frame has been taken.
+    /// False: there is no room for it at all, and the link is to be closed.
+    fn frame(&self, link: u64, frame: Bytes, credit: OwnedSemaphorePermit) -> bool;
     /// A link is gone; nothing of it follows.
     fn link_down(&self, link: u64, down: LinkDown);
 }

@@ -36,5 +36,5 @@ pub use stream::{AppStream, OpenError};
 pub use tls::{ALPN_ENROL, ALPN_LINK};
 
 #[cfg(test)]
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/common/ca.rs"]
 mod testing;

@@ -193,7 +193,9 @@ async fn read_frames(link: &Link, mut recv: RecvStream, events: &dyn Events) {
                     let Ok(credit) = credits.clone().acquire_owned().await else {
                         return;
                     };
-                    events.frame(link.id, frame, credit);
+                    if !events.frame(link.id, frame, credit) {
+                        return link.abort(codes::OVERLOADED.number, "no room for more frames");
+                    }
                 }
                 Err(error) => return link.abort(codes::BAD_FRAME.number, &error.to_string()),
             }

@@ -80,7 +80,9 @@ impl Listening {
 
     fn admit(&self, incoming: Incoming, connections: &mut JoinSet<()>) {
         let address = incoming.remote_address().ip();
-        match lock(&self.admission).decide(address, incoming.remote_address_validated()) {
+        // Apart from the match: its arms take the lock again.
+        let verdict = lock(&self.admission).decide(address, incoming.remote_address_validated());
+        match verdict {
             Verdict::Refuse => incoming.refuse(),
             Verdict::Retry => drop(incoming.retry()), // an error: it has proved itself meanwhile; it comes again
             Verdict::Accept => {

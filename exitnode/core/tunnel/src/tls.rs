@@ -124,9 +124,16 @@ struct PinnedCa {
     provider: Arc<CryptoProvider>,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("its certificate authority is not the one that the token names")]
 struct UnknownCa;
+
+/// rustls shows the causes of an `OtherError` by their Debug.
+impl std::fmt::Debug for UnknownCa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 impl ServerCertVerifier for PinnedCa {
     fn verify_server_cert(

@@ -1,0 +1,307 @@
+//! Streams to real apps over a real link: half-close, broken sides, refusals, stalled readers, dead links.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Peer, app, echo, linked, upstream, visitor};
+use hawse_proto::codes;
+use hawse_tunnel::{AppStream, OpenError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// A link whose tunnel "shop" leads to an app.
+struct Shop {
+    node: Peer,
+    agent: Peer,
+    link: u64,
+    _apps: JoinSet<()>,
+}
+
+async fn shop<F, Fut>(serve: F) -> Shop
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (node, agent, link, ours) = linked().await;
+    let mut apps = JoinSet::new();
+    let address = app(&mut apps, serve).await;
+    node.tunnel.bind_link(link, vec!["shop".into()]);
+    agent.tunnel.attach(ours, vec![upstream("shop", address)]);
+    Shop {
+        node,
+        agent,
+        link,
+        _apps: apps,
+    }
+}
+
+impl Shop {
+    async fn open(&self) -> AppStream {
+        self.node.tunnel.open("shop", visitor()).await.unwrap()
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    timeout(common::LIMIT, work).await.expect("within the time limit")
+}
+
+/// Reads until the stream breaks, and says with which code.
+async fn reset_code(stream: &mut AppStream) -> Option<u32> {
+    let error = within(stream.read_to_end(&mut Vec::new())).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    stream.reset_code()
+}
+
+#[tokio::test]
+async fn bytes_pass_both_ways_unchanged() {
+    let shop = shop(echo).await;
+    let mut stream = shop.open().await;
+    let sent: Vec<u8> = (0..3_000_000u32).map(|n| (n * 31 % 251) as u8).collect();
+    let (mut read, mut write) = tokio::io::split(&mut stream);
+    let mut received = Vec::new();
+    let (sending, receiving) = within(async {
+        tokio::join!(
+            async {
+                write.write_all(&sent).await?;
+                write.shutdown().await
+            },
+            read.read_to_end(&mut received)
+        )
+    })
+    .await;
+    sending.unwrap();
+    receiving.unwrap();
+    assert!(received == sent);
+    let stats = shop.node.tunnel.stats().0.remove(0);
+    assert_eq!(
+        (stats.bytes_in, stats.bytes_out, stats.streams_total),
+        (3_000_000, 3_000_000, 1)
+    );
+    let stats = shop.agent.tunnel.stats().0.remove(0);
+    assert_eq!((stats.bytes_in, stats.bytes_out), (3_000_000, 3_000_000));
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_the_end_of_the_request_arrives() {
+    let shop = shop(common::answer_after_the_end).await;
+    let mut stream = shop.open().await;
+    stream.write_all(&[7; 100_000]).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert_eq!(answer, "got 100000 bytes");
+}
+
+#[tokio::test]
+async fn an_early_answer_arrives_though_the_app_reads_no_further() {
+    let shop = shop(|mut app| async move {
+        app.write_all(b"413").await.unwrap();
+        app.shutdown().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await; // a server's lingering close
+    })
+    .await;
+    let mut stream = shop.open().await;
+    stream.write_all(&[7; 100_000]).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert_eq!(answer, "413");
+}
+
+#[tokio::test]
+async fn refusals_carry_the_number_of_their_code() {
+    let (node, agent, link, ours) = linked().await;
+    node.tunnel
+        .bind_link(link, vec!["shop".into(), "blog".into(), "wiki".into()]);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut nowhere = upstream("wiki", closed);
+    nowhere.host = "no-such-host.invalid".into();
+    agent.tunnel.attach(ours, vec![upstream("shop", closed), nowhere]);
+    let table = [
+        ("shop", codes::APP_REFUSED),
+        ("wiki", codes::APP_REFUSED),
+        ("blog", codes::NO_AGENT),
+    ];
+    for (tunnel, code) in table {
+        let mut stream = node.tunnel.open(tunnel, visitor()).await.unwrap();
+        assert_eq!(reset_code(&mut stream).await, Some(code.number), "{tunnel}");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_learns_of_the_refusal_too() {
+    let (node, _agent, link, _) = linked().await;
+    node.tunnel.bind_link(link, vec!["shop".into()]);
+    let mut stream = node.tunnel.open("shop", visitor()).await.unwrap();
+    let flood = async { while stream.write_all(&[0; 65_536]).await.is_ok() {} };
+    within(flood).await;
+    assert_eq!(stream.reset_code(), Some(codes::NO_AGENT.number));
+}
+
+#[tokio::test]
+async fn a_tunnel_without_a_link_has_no_agent() {
+    let (node, ..) = linked().await;
+    assert_eq!(
+        node.tunnel.open("shop", visitor()).await.unwrap_err(),
+        OpenError::NoAgent
+    );
+    assert_eq!(node.tunnel.last_seen("shop"), None);
+}
+
+#[tokio::test]
+async fn an_app_that_breaks_its_connection_breaks_the_stream() {
+    let shop = shop(|mut app| async move {
+        app.write_all(b"half").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        app.set_zero_linger().unwrap();
+    })
+    .await;
+    let mut stream = shop.open().await;
+    assert_eq!(reset_code(&mut stream).await, Some(codes::APP_CLOSED.number));
+}
+
+#[tokio::test]
+async fn a_visitor_who_leaves_breaks_the_apps_connection_instead_of_ending_the_request() {
+    let (seen, mut outcome) = tokio::sync::mpsc::channel(1);
+    let shop = shop(move |mut app| {
+        let seen = seen.clone();
+        async move {
+            let ended = app.read_to_end(&mut Vec::new()).await;
+            seen.send(ended.map_err(|error| error.kind())).await.unwrap();
+        }
+    })
+    .await;
+    let mut stream = shop.open().await;
+    stream.write_all(b"half a request").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(stream);
+    let ended = within(outcome.recv()).await.unwrap();
+    assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(shop.node.tunnel.stats().0[0].streams_open, 0);
+}
+
+#[tokio::test]
+async fn an_idle_app_is_left_when_the_visitor_is_gone() {
+    let shop = shop(|mut app| async move {
+        let _ = app.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let mut stream = shop.open().await;
+    stream.write_all(b"GET").await.unwrap();
+    drop(stream);
+    let gone = async {
+        while shop.agent.tunnel.stats().0[0].streams_open > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(gone).await;
+}
+
+#[tokio::test]
+async fn readers_who_stall_do_not_hold_up_the_others() {
+    let shop = shop(|mut app| async move {
+        let mut kind = [0];
+        app.read_exact(&mut kind).await.unwrap();
+        let bytes = vec![1; if kind == *b"L" { 16 << 20 } else { 1000 }];
+        let _ = app.write_all(&bytes).await;
+    })
+    .await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut stream = shop.open().await;
+        stream.write_all(b"L").await.unwrap();
+        stalled.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await; // their windows are full now
+    for _ in 0..20 {
+        let mut stream = shop.open().await;
+        stream.write_all(b"s").await.unwrap();
+        let mut answer = Vec::new();
+        timeout(Duration::from_secs(2), stream.read_to_end(&mut answer))
+            .await
+            .expect("not held up")
+            .unwrap();
+        assert_eq!(answer.len(), 1000);
+    }
+    let held = shop.node.tunnel.stats().0[0].bytes_out;
+    assert!(held < 100_000, "stalled readers have taken nothing: {held}");
+}
+
+#[tokio::test]
+async fn the_newest_link_serves_and_the_older_one_takes_over() {
+    let (ca, mut node) = (common::Ca::new("ca"), Peer::new());
+    let address = node.listen(&ca.issue(common::NAME));
+    let mut apps = JoinSet::new();
+    let say = |word: &'static str| {
+        move |mut app: TcpStream| async move {
+            app.write_all(word.as_bytes()).await.unwrap();
+        }
+    };
+    let (old_app, new_app) = (app(&mut apps, say("old")).await, app(&mut apps, say("new")).await);
+    let (mut old, mut new) = (Peer::new(), Peer::new());
+    let (first, ours) = common::join(&mut node, &mut old, address, &ca).await;
+    old.tunnel.attach(ours, vec![upstream("shop", old_app)]);
+    let (second, ours) = common::join(&mut node, &mut new, address, &ca).await;
+    new.tunnel.attach(ours, vec![upstream("shop", new_app)]);
+    node.tunnel.bind_link(second, vec!["shop".into()]);
+    node.tunnel.bind_link(first, vec!["shop".into()]);
+    let ask = async |node: &Peer| {
+        let mut answer = String::new();
+        let mut stream = node.tunnel.open("shop", visitor()).await.unwrap();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        answer
+    };
+    assert_eq!(ask(&node).await, "new");
+    new.tunnel.close_link(ours, 0, "bye");
+    node.link_down(second).await;
+    assert_eq!(ask(&node).await, "old");
+    node.tunnel.close_link(first, 0, "bye");
+    node.link_down(first).await;
+    assert_eq!(
+        node.tunnel.open("shop", visitor()).await.unwrap_err(),
+        OpenError::NoAgent
+    );
+    assert!(node.tunnel.last_seen("shop").unwrap() < common::LIMIT);
+}
+
+#[tokio::test]
+async fn streams_of_a_lost_link_break_without_a_code() {
+    let mut shop = shop(echo).await;
+    let mut stream = shop.open().await;
+    stream.write_all(b"x").await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    shop.agent.tasks.abort_all();
+    let error = within(stream.read_u8()).await.unwrap_err();
+    assert!(stream.reset_code().is_none(), "{error}");
+    shop.node.link_down(shop.link).await;
+}
+
+#[tokio::test]
+async fn an_opening_that_is_none_is_reset_and_the_link_lives() {
+    // The node's side by hand: the agent must not trust it.
+    let (ca, mut agent) = (common::Ca::new("ca"), Peer::new());
+    let identity = ca.issue(common::NAME);
+    let (endpoint, address) = common::raw_server(&identity);
+    let request = hawse_proto::core::DialRequest {
+        address: address.to_string(),
+        server_name: common::NAME.into(),
+        alpn: hawse_tunnel::ALPN_LINK.into(),
+        identity: Some(ca.issue("agent")),
+        ..Default::default()
+    };
+    let accept = async { endpoint.accept().await.unwrap().await.unwrap() };
+    let (connection, link) = tokio::join!(accept, common::dial(&mut agent, request));
+    link.unwrap();
+    for bytes in [&[0xff, 0xff][..], &[0, 0], &[0, 2, 0x10, 1], &[0, 1, 0xff]] {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(bytes).await.unwrap();
+        let error = within(recv.read_to_end(10)).await.unwrap_err().to_string();
+        assert!(error.contains(&codes::BAD_FRAME.number.to_string()), "{error}");
+    }
+    assert_eq!(agent.tunnel.stats().0[0].streams_total, 4);
+}
