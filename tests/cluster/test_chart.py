@@ -188,7 +188,12 @@ def test_watched_namespaces_narrow_the_rights_of_the_operator(release: devcluste
         arguments = ("auth", "can-i", "get", "secrets/x", "-n", namespace, "--as", OPERATOR)
         return release.kubectl(*arguments, check=False).stdout.strip().endswith("yes")
 
+    def may_post_events(namespace: str) -> bool:
+        arguments = ("auth", "can-i", "create", "events.events.k8s.io", "-n", namespace, "--as", OPERATOR)
+        return release.kubectl(*arguments, check=False).stdout.strip().endswith("yes")
+
     release.helm(*common, "--set", f"watchNamespaces={{{TENANT}}}")
     assert (may_read_secrets(TENANT), may_read_secrets("default"), may_read_secrets(SYSTEM)) == (True, False, True)
+    assert (may_post_events(TENANT), may_post_events("default"), may_post_events("kube-system")) == (True, True, False)
     release.helm(*common)
     assert may_read_secrets("default")

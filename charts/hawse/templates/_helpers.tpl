@@ -42,7 +42,12 @@ app.kubernetes.io/component: operator
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
-- apiGroups: ["", events.k8s.io]
+{{ include "hawse.eventRule" . }}
+{{- end }}
+
+{{/* Posting events and counting them up. */}}
+{{- define "hawse.eventRule" -}}
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
