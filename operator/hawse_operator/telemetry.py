@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 import prometheus_client
 from aiohttp import web
 
+from hawse_operator import errors
+
 RECONCILES = prometheus_client.Counter(
     "hawse_operator_reconciles", "Reconciles by kind and result.", ["kind", "result"]
 )
@@ -57,11 +59,17 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _without_signal_remark(record: logging.LogRecord) -> bool:
+    """Kopf warns that it handles no signals in a thread; this process handles them itself."""
+    return "OS signals are ignored" not in record.getMessage()
+
+
 def configure_logging(level: str) -> None:
     """Send log lines to standard error as JSON; quiet libraries that repeat what we log."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("kopf._core.reactor.running").addFilter(_without_signal_remark)
     for noisy in ("aiohttp.access", "kopf.objects", "kopf.activities"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -91,8 +99,17 @@ async def admin_server(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
+        await _listen(web.TCPSite(runner, host, port), host, port)
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+async def _listen(site: web.TCPSite, host: str, port: int) -> None:
+    try:
+        await site.start()
+    except OSError as exc:
+        raise errors.SettingsError(
+            f"cannot listen on {host}:{port} for probes and metrics: {exc.strerror}. POD_IP must be an address of this "
+            "machine, and the port (HAWSE_ADMIN_PORT) free."
+        ) from exc

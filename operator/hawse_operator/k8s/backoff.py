@@ -5,16 +5,15 @@ ATTEMPTS = 5
 
 
 def delay_s(attempt: int, *, base_s: float, cap_s: float, jitter: float) -> float:
-    """Exponential delay before attempt `attempt` + 1 (counted from 0); `jitter` in 0..1 spreads it over its upper
-    half.
-    """
+    """Exponential delay after attempt `attempt`, counted from 0; `jitter` in 0..1 spreads it over its upper half."""
     full = min(cap_s, base_s * 2.0 ** min(attempt, 32))
     return full * (0.5 + 0.5 * jitter)
 
 
 def request_delay_s(attempt: int, *, retry_after_s: float | None, jitter: float) -> float | None:
-    """Delay before a request is repeated; None: give up. Retry-After is honoured up to 5 s, no longer: a worker is
-    waiting.
+    """Delay before a request is repeated; None: give up.
+
+    Retry-After is honoured up to 5 s, no longer: a worker is waiting.
     """
     if attempt + 1 >= ATTEMPTS:
         return None

@@ -191,8 +191,9 @@ class Client:
         body: JsonObject | None = None,
         content_type: str = "application/json",
     ) -> JsonObject:
-        """One request with retries. A create that is repeated after a lost answer ends as AlreadyExists: callers read
-        then.
+        """One request with retries.
+
+        A create that is repeated after a lost answer ends as AlreadyExists: callers read then.
         """
         url = f"{self._configuration.host}{path}" + (f"?{parse.urlencode(query)}" if query else "")
         attempt = 0
@@ -245,9 +246,7 @@ async def _load(configuration: kubernetes_client.Configuration) -> None:
 
 
 def to_error(method: str, path: str, status: int, raw: bytes, retry_after: str | None) -> errors.KubernetesError:
-    """The error class for an answer of the API server. The message is the API server's own; it never echoes a
-    Secret's data.
-    """
+    """The error class for an answer of the API server, whose own message never echoes a Secret's data."""
     try:
         answer = json.loads(raw)
         message, reason = str(answer.get("message", "")), str(answer.get("reason", ""))

@@ -1,5 +1,4 @@
-"""Kubernetes events (events.k8s.io/v1): posted in the background, repeated ones aggregated, never more than a bucket
-allows.
+"""Kubernetes events (events.k8s.io/v1): posted in the background, repeated ones aggregated, their number bounded.
 
 Losing an event is fine, waiting for one is not: `record` never blocks, and a full queue drops. kopf's own poster is
 off: it neither aggregates nor limits. Called by reconcile on transitions of conditions; `run` is a task of the
@@ -142,7 +141,7 @@ class Recorder:
 
 
 def build_event(note: Note, *, at: datetime, instance: str) -> dict[str, Any]:
-    """The Event object. Events of objects without a namespace go to `default`, where kubectl describe looks for them."""
+    """The Event object. One about a cluster-scoped object goes to `default`, where kubectl describe looks for it."""
     namespace = note.regarding.get("namespace") or "default"
     digest = hashlib.sha256(f"{note}{at.isoformat()}".encode()).hexdigest()[:16]
     return {

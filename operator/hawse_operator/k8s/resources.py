@@ -51,12 +51,11 @@ SECRETS = Resource("", "v1", "secrets", "Secret", namespaced=True)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 SERVICES = Resource("", "v1", "services", "Service", namespaced=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
-PDBS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 
-CHILDREN = (DEPLOYMENTS, PODS, SERVICES, PDBS)
+CHILDREN = (DEPLOYMENTS, PODS, SERVICES)
 """What the operator makes for ExitNodes; watched in its own namespace by label."""
 CACHED = (*HAWSE, NAMESPACES, *CHILDREN)
 """Everything the cache holds."""

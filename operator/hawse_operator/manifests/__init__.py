@@ -1,3 +1,1 @@
-"""Core: the Kubernetes objects that the operator owns, as plain dicts for server-side apply. Pure; golden files hold
-them.
-"""
+"""Core: the Kubernetes objects that the operator owns, as plain dicts for server-side apply. Pure."""

@@ -75,6 +75,15 @@ def decide_claim(claimant: Claimant, reservation: v1alpha1.SubdomainReservation 
     return Refused(_tombstone(reservation))
 
 
+def holds(claimant: Claimant, reservation: v1alpha1.SubdomainReservation | None) -> Held | None:
+    """What the claimant has without claiming anew: a Tunnel that is no longer accepted keeps its name."""
+    if reservation is None or reservation.spec.is_released:
+        return None
+    claim = reservation.spec.claim_ref
+    is_its_own = (claim.namespace_uid, claim.name) == (claimant.namespace_uid, claimant.name)
+    return Held(reservation.spec.holder_generation) if is_its_own else None
+
+
 def decide_release(
     reservation: v1alpha1.SubdomainReservation, *, holder_exists: bool, tombstone_for: timedelta, now: datetime
 ) -> v1alpha1.SubdomainReservationSpec | None:
@@ -147,7 +156,7 @@ def _claim_ref(claimant: Claimant) -> v1alpha1.ClaimRef:
 
 
 def _held(claimant: Claimant, spec: v1alpha1.SubdomainReservationSpec, now: datetime) -> Claim:
-    """Held, or the words of the reservation follow the Tunnel (made again, other reclaimPolicy) without a new holder."""
+    """Held; or the reservation's words follow the Tunnel (made again, other reclaimPolicy) without a new holder."""
     if spec.claim_ref == _claim_ref(claimant) and spec.reclaim_policy is claimant.reclaim_policy:
         return Held(spec.holder_generation)
     bound_at = spec.bound_at if spec.claim_ref.uid == claimant.uid else now
@@ -165,8 +174,8 @@ def _of_earlier_namespace(claimant: Claimant, reservation: v1alpha1.SubdomainRes
     return Refused(
         Violation(
             names.Reason.NAMESPACE_RECREATED,
-            f"{host} belonged to an earlier namespace {namespace}; this one was created anew and counts as somebody else. "
-            f"An administrator hands it over with: kubectl annotate subdomainreservation {host} "
+            f"{host} belonged to an earlier namespace {namespace}; this one was created anew and counts as "
+            f"somebody else. An administrator hands it over with: kubectl annotate subdomainreservation {host} "
             f"{names.ANNOTATION_ALLOW_RECREATED}={claimant.namespace_uid}",
         )
     )

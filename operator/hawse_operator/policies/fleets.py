@@ -39,8 +39,8 @@ def domain_is_its_own(given: FleetInput) -> Violation | None:
         if _age(other) < mine and overlaps(given.fleet.spec.domain, other.spec.domain):
             return Violation(
                 names.Reason.DOMAIN_OVERLAP,
-                f'The domain {given.fleet.spec.domain} overlaps {other.spec.domain} of Fleet "{other.name}". Fleets neither '
-                "share nor nest domains: choose another domain.",
+                f'The domain {given.fleet.spec.domain} overlaps {other.spec.domain} of Fleet "{other.name}". '
+                "Fleets neither share nor nest domains: choose another domain.",
             )
     return None
 

@@ -73,7 +73,8 @@ def judge_target(exit_nodes: Collection[str], *, token: str, settling: bool) -> 
         Condition.TARGET_READY,
         False,
         Reason.NO_AGENT,
-        f'No agent is connected. On the laptop: hawse login with the token of AgentToken "{token}", then hawse http <port>.',
+        f'No agent is connected. On the laptop: hawse login with the token of AgentToken "{token}", '
+        "then hawse http <port>.",
     )
 
 

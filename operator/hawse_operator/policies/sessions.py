@@ -48,8 +48,9 @@ class Keep:
 def decide_session(
     status: v1alpha1.AgentSessionStatus | None, live: Live | None, *, settling: bool, now: datetime
 ) -> Write | Delete | Keep:
-    """What happens to the object. `status` None: there is no object yet. `settling`: exit nodes may not have reported
-    yet.
+    """What happens to the object.
+
+    `status` None: there is no object yet. `settling`: exit nodes may not have reported yet.
     """
     if live is None or not live.connections:
         return _of_gone(status, settling=settling, now=now)

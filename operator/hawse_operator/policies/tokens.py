@@ -10,6 +10,7 @@ from enum import Enum, auto
 from hawse_api import names, v1alpha1
 
 Condition, Reason = names.Condition, names.Reason
+NO_FLEET = "It is not clear which Fleet the token leads to: make a Tunnel that names it, or a Fleet called default."
 REISSUE_MAX = 256
 """Bound of status.reissue."""
 
@@ -51,6 +52,8 @@ class TokenState:
     is_used_up: bool = False
     is_foreign: bool = False
     """A Secret of this name exists and is somebody else's."""
+    lacks_fleet: bool = False
+    """It would be issued, but it is not clear to which Fleet it leads."""
 
 
 def is_used_up(token: v1alpha1.AgentToken) -> bool:
@@ -80,7 +83,7 @@ def resets_agents(token: v1alpha1.AgentToken) -> bool:
     return token.spec.uses is v1alpha1.Uses.ONCE and is_asked_anew and bool(token.status.agent_ids)
 
 
-def decide_token(token: v1alpha1.AgentToken, issued: Issued | None, *, now: datetime) -> TokenState:
+def decide_token(token: v1alpha1.AgentToken, issued: Issued | None, *, has_fleet: bool, now: datetime) -> TokenState:
     """What happens to the Secret, and until when the token admits agents."""
     if issued is not None and not issued.is_ours:
         return TokenState(SecretAction.NOTHING, None, None, is_foreign=True)
@@ -88,6 +91,8 @@ def decide_token(token: v1alpha1.AgentToken, issued: Issued | None, *, now: date
         ended = token.status.expiration_time
         return TokenState(SecretAction.DELETE if issued else SecretAction.NOTHING, None, ended, is_used_up=True)
     if issued is None or not issued.secret or issued.reissue != wanted_reissue(token):
+        if not has_fleet:
+            return TokenState(SecretAction.NOTHING, None, None, lacks_fleet=True)
         return _state(SecretAction.NEW, token, now, now)
     return _state(SecretAction.KEEP, token, issued.issued_at, now)
 
@@ -99,13 +104,18 @@ def _state(action: SecretAction, token: v1alpha1.AgentToken, issued_at: datetime
 
 def judge_issued(token: v1alpha1.AgentToken, state: TokenState, *, secret_name: str) -> v1alpha1.Judgement:
     """Issued: a Secret with a usable text exists."""
-    again = f"kubectl annotate agenttoken {token.name} {names.ANNOTATION_REISSUE}=$(date +%s) --overwrite -n {token.namespace}"
+    again = (
+        f"kubectl annotate agenttoken {token.name} {names.ANNOTATION_REISSUE}=$(date +%s) --overwrite "
+        f"-n {token.namespace}"
+    )
     if state.is_foreign:
         message = (
-            f'Secret "{secret_name}" exists in namespace {token.namespace} and is not the operator\'s. Delete it, or give the '
-            "AgentToken another name."
+            f'Secret "{secret_name}" exists in namespace {token.namespace} and is not the operator\'s. '
+            "Delete it, or give the AgentToken another name."
         )
         return v1alpha1.judge(Condition.ISSUED, False, Reason.SECRET_IN_USE, message)
+    if state.lacks_fleet:
+        return v1alpha1.judge(Condition.ISSUED, False, Reason.FLEET_NOT_FOUND, NO_FLEET)
     if state.is_used_up:
         message = (
             f"The token was good for one agent, which has enrolled; its Secret is deleted. Issue a new one: {again}"
@@ -126,10 +136,7 @@ def judge_token_ready(issued: v1alpha1.Judgement, *, fleet: str | None, has_addr
     if issued.status is not v1alpha1.ConditionStatus.TRUE:
         return v1alpha1.judge(Condition.READY, False, issued.reason, issued.message)
     if fleet is None:
-        message = (
-            "It is not clear which Fleet the token leads to: make a Tunnel that names it, or a Fleet called default."
-        )
-        return v1alpha1.judge(Condition.READY, False, Reason.FLEET_NOT_FOUND, message)
+        return v1alpha1.judge(Condition.READY, False, Reason.FLEET_NOT_FOUND, NO_FLEET)
     if not has_addresses:
         message = f"No exit node of Fleet {fleet} has an address yet: kubectl get exitnodes shows why."
         return v1alpha1.judge(Condition.READY, False, Reason.NO_EXIT_NODE, message)

@@ -96,5 +96,6 @@ def token_exists(given: TunnelInput) -> Violation | None:
     others = [name for name in given.token_names if name != wanted]
     return Violation(
         names.Reason.TOKEN_NOT_FOUND,
-        f'AgentToken "{wanted}" does not exist in namespace {given.tunnel.namespace}. Existing: {violations.listed(others)}.',
+        f'AgentToken "{wanted}" does not exist in namespace {given.tunnel.namespace}. '
+        f"Existing: {violations.listed(others)}.",
     )

@@ -1,7 +1,7 @@
-"""Reconcile AgentSessions: objects that show who is connected, from what exit nodes report. Nobody configures
-anything with them.
+"""Reconcile AgentSessions: objects that show who is connected, from what exit nodes report.
 
-When one is written is decided in policies.sessions. Deleting the AgentToken deletes them (owner reference).
+Nobody configures anything with them. When one is written is decided in policies.sessions. Deleting the AgentToken
+deletes them (owner reference).
 """
 
 from datetime import timedelta

@@ -1,5 +1,4 @@
-"""Reconcile AgentTokens: their Secret with the text for `hawse login`, IR for every fleet that lets the namespace in,
-the status.
+"""Reconcile AgentTokens: the Secret with the text for `hawse login`, IR for every fleet that they may use, status.
 
 The status is written only over the version it was decided on: reconcile.books counts agents in the same status, and
 neither may undo the other. Secret bytes pass through here and go nowhere but into the Secret.
@@ -68,8 +67,8 @@ class AgentTokenReconciler:
     # --- the Secret --------------------------------------------------------------------------------------------------
     async def _issue(self, token: v1alpha1.AgentToken) -> tokens.TokenState:
         live = await self._read(token)
-        state = tokens.decide_token(token, read_issued(token, live), now=self._context.now)
         fleet = self._context.world.fleet_of_token(token)
+        state = tokens.decide_token(token, read_issued(token, live), has_fleet=fleet is not None, now=self._context.now)
         addresses = self._context.world.agent_addresses(fleet) if fleet else ()
         if tokens.resets_agents(token):
             # Status first: an agent that enrols with the new secret must not be forgotten by this write.
@@ -98,22 +97,22 @@ class AgentTokenReconciler:
         if state.action is SecretAction.DELETE and live is not None:
             await client.delete(SECRETS, token.namespace, live["metadata"]["name"], uid=live["metadata"]["uid"])
             logger.info("token used up", extra={"namespace": token.namespace, "token": token.name})
-        if state.issued_at is None:
+        if state.issued_at is None or fleet is None:
             return
+        if state.action is SecretAction.KEEP and not addresses:
+            return  # keeps the addresses that it had: exit nodes that restart come back to them
         secret = (
             _secret_of(live)
             if state.action is SecretAction.KEEP
             else random_secrets.token_bytes(token_text.SECRET_BYTES)
         )
         text = token_text.build_token_text(
-            domain=fleet.spec.domain if fleet else "",
+            domain=fleet.spec.domain,
             addresses=addresses,
             ca_sha256=ca.ca_hashes(self._context.authority),
             token_id=token.uid,
             secret=secret,
         )
-        if fleet is None and state.action is SecretAction.KEEP:
-            return  # keeps the text of the Fleet that it led to
         wanted = secrets.build_token_secret(
             token, text=text, issued_at=state.issued_at, reissue=tokens.wanted_reissue(token)
         )

@@ -1,5 +1,4 @@
-"""The internal CA in the cluster: made once by create (a 409 means read), its certificate copied into a ConfigMap for
-exit nodes.
+"""The internal CA in the cluster: made once by create (a 409 means read), and a ConfigMap of it for exit nodes.
 
 Rotation is not here yet. Called by runtime when a term begins, before anything is served.
 """
@@ -18,8 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 async def ensure_authority(client: k8s_client.Client, namespace: str, *, now: datetime) -> ca.Authority:
-    """The CA, made if there is none. Raises AuthorityError if what is there cannot be used: never makes another one
-    then.
+    """The CA, made if there is none.
+
+    Raises:
+        AuthorityError: what is there cannot be used; another one is never made in its place.
     """
     authority = await _read_or_create(client, namespace, now)
     await _publish(client, namespace, authority)
@@ -41,8 +42,8 @@ async def _read_or_create(client: k8s_client.Client, namespace: str, now: dateti
         return ca.load(secrets.read_data(body, "ca.crt"), secrets.read_data(body, "ca.key"))
     except ca.AuthorityUnreadableError as exc:
         raise errors.AuthorityError(
-            f"Secret {namespace}/{names.CA_SECRET} cannot be used: {exc}. Restore it from a backup. Deleting it makes a new CA, "
-            "and every exit node and agent has to enrol again."
+            f"Secret {namespace}/{names.CA_SECRET} cannot be used: {exc}. Restore it from a backup. "
+            "Deleting it makes a new CA, and every exit node and agent has to enrol again."
         ) from exc
 
 

@@ -89,8 +89,9 @@ class Context:
         *,
         conditional: bool = False,
     ) -> bool:
-        """Write a status if it differs, and record what turned. `conditional`: only over the version it was decided
-        on.
+        """Write a status if it differs, and record what turned.
+
+        `conditional`: only over the version it was decided on.
         """
         wanted = statuses.to_write(old, new)
         if wanted is None:
@@ -126,8 +127,8 @@ class Context:
             )
 
     def _record(self, obj: v1alpha1.Resource, transition: statuses.Transition) -> None:
-        if not is_worth_an_event(transition):
-            return
+        if not is_worth_an_event(transition) or isinstance(obj, v1alpha1.SubdomainReservation | v1alpha1.AgentSession):
+            return  # the Tunnel and the AgentToken tell the same
         is_warning = (
             transition.status is v1alpha1.ConditionStatus.FALSE and transition.type != names.Condition.TARGET_READY
         )

@@ -1,5 +1,4 @@
-"""Which keys have to be reconciled when something changed. Pure reads of the world's indexes; decides nothing about
-the objects.
+"""Which keys have to be reconciled when something changed: reads the world's indexes, decides about no object.
 
 Level-based: an extra key costs a reconcile that writes nothing, a missing one costs waiting for the next resync.
 Rules look at what changed, so that 10,000 Tunnels are not gone through because a Fleet's status did. Called by
@@ -15,13 +14,15 @@ from hawse_operator.k8s import resources
 from hawse_operator.manifests import metadata
 from hawse_operator.policies import facts, fleets
 from hawse_operator.reconcile.cache import Key, key_of
-from hawse_operator.reconcile.world import SILENT_AFTER, World
+from hawse_operator.reconcile.world import World
 
 JsonObject = dict[str, Any]
 SOON_S = 0.1
 """Changes that come in bursts (acks, pods, addresses) are awaited for so long and taken together."""
 LATER_S = 1.0
 """Counts that people look at, no more."""
+NODES = "nodes"
+"""Kind of the keys that stand for a fleet's exit nodes as a whole (reconcile.nodes)."""
 
 Wake = tuple[Key, float]
 
@@ -29,8 +30,9 @@ Wake = tuple[Key, float]
 def of_object(
     world: World, resource: resources.Resource, old: JsonObject | None, new: JsonObject | None
 ) -> Iterator[Wake]:
-    """Keys woken by an object that turned from `old` to `new`; None: it was, or is, not there. The cache holds `new`
-    already.
+    """Keys woken by an object that turned from `old` to `new`; None: it was, or is, not there.
+
+    The cache holds `new` already.
     """
     body = new if new is not None else old
     if body is None:
@@ -121,8 +123,7 @@ def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:
         case control_hub.NodesChanged(fleet):
             for body in world.cache[resources.EXIT_NODES].select("fleet", fleet):
                 yield key_of(resources.EXIT_NODES, body), SOON_S
-                yield key_of(resources.EXIT_NODES, body), SILENT_AFTER.total_seconds() + 1
-            yield from ((key, SILENT_AFTER.total_seconds() + 1) for key, _ in _tunnels(world, "fleet", fleet))
+            yield Key(NODES, "", fleet), SOON_S
         case control_hub.SessionsChanged(fleet, token_uids):
             for uid in token_uids:
                 yield from _of_sessions(world, uid)

@@ -1,6 +1,6 @@
-"""Where news comes in: watch events, lists, answers to our own writes, changes at exit nodes. Cache first, then the
-queue.
+"""Where news comes in: watch events, lists, answers to our own writes, changes at exit nodes.
 
+Cache first, then the queue.
 On a standby there is no queue: the cache is kept warm and nothing else happens; a new leader goes through everything
 anyway. Called by handlers (through the event loop of this process), runtime and Context. Nothing here awaits.
 """

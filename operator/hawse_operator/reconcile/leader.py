@@ -69,9 +69,8 @@ class Leader:
         pending = [event]
         while pending:
             self._state, commands = leadership.transition(self._state, pending.pop(), now=self._clock())
-            for command in commands:
-                if (answer := await self._carry_out(command)) is not None:
-                    pending.append(answer)
+            answers = [await self._carry_out(command) for command in commands]
+            pending.extend(answer for answer in answers if answer is not None)
 
     async def _carry_out(self, command: leadership.Command) -> leadership.Event | None:
         match command:

@@ -1,5 +1,4 @@
-"""Reconcile SubdomainReservations: release names whose Tunnel has gone, delete tombstones that have expired, write
-the status.
+"""Reconcile SubdomainReservations: release names whose Tunnel has gone, delete expired tombstones, write the status.
 
 A release is decided from the cache and confirmed by the API server, since it is the one step that gives a name away:
 an event that was not seen yet must not count as an absence. Claiming is reconcile.tunnels' matter.

@@ -25,9 +25,11 @@ from hawse_operator.reconcile import (
     agent_tokens,
     authority,
     books,
+    dependents,
     exitnodes,
     fleets,
     listing,
+    nodes,
     reservations,
     tunnels,
 )
@@ -81,6 +83,7 @@ def reconcilers(context: Context) -> dict[str, Reconciler]:
         resources.AGENT_TOKENS.plural: agent_tokens.AgentTokenReconciler(context),
         resources.TUNNELS.plural: tunnels.TunnelReconciler(context),
         resources.AGENT_SESSIONS.plural: agent_sessions.AgentSessionReconciler(context),
+        dependents.NODES: nodes.NodesReconciler(context),
     }
 
 
@@ -114,6 +117,7 @@ class Term:
         context.first_round.waiting = {key for kind in PUBLISHED for key in process.cache[kind].names()}
         process.intake.lead(self._world, self._queue)
         self._add_all(spread_s=0.0)
+        logger.info("term begins", extra={"term": self._number, "to_publish": len(context.first_round.waiting)})
         telemetry.QUEUE_DEPTH.set_function(self._queue.depth)
         try:
             async with asyncio.TaskGroup() as group:

@@ -121,7 +121,7 @@ class TunnelReconciler:
                 case claims.Held() | claims.Refused():
                     return claim
                 case claims.Create() | claims.Take() if not may_claim:
-                    return None
+                    return claims.holds(claimant, reservation)
                 case claims.Create(spec):
                     await self._create(hostname, spec)
                 case claims.Take(spec):

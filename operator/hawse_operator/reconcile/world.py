@@ -131,9 +131,7 @@ class World:
         return self.find(v1alpha1.Tunnel, resources.TUNNELS, namespace, name)
 
     def holder_of(self, namespace: str, name: str) -> tuple[str, str] | None:
-        """Subdomain and Fleet that a Tunnel names, also of one whose spec is invalid otherwise; None: there is no
-        such Tunnel.
-        """
+        """Subdomain and Fleet that a Tunnel names, also of an invalid one; None: there is no such Tunnel."""
         body = self.cache[resources.TUNNELS].get(Key(resources.TUNNELS.plural, namespace, name))
         return (_at(_spec(body), "host", "subdomain"), _at(_spec(body), "fleetName")) if body is not None else None
 
@@ -162,7 +160,7 @@ class World:
 
     # --- fleets ------------------------------------------------------------------------------------------------------
     def fleets(self) -> Mapping[str, v1alpha1.Fleet]:
-        """Accepted Fleets by name, each in its last good form: a bad edit of a Fleet changes nothing for its tunnels."""
+        """Accepted Fleets by name, each in its last good form: a bad edit changes nothing for tunnels."""
         store = self.cache[resources.FLEETS]
         if store.revision != self._fleet_revision:
             valid = self._valid(v1alpha1.Fleet, resources.FLEETS, store.bodies())

@@ -43,8 +43,9 @@ def translate_tunnel(tunnel: v1alpha1.Tunnel, *, hostname: str, token_uid: str, 
 def translate_closed_tunnel(
     tunnel: v1alpha1.Tunnel, *, hostname: str, generation: int, is_suspended: bool
 ) -> ir_pb2.Object:
-    """The Tunnel as it is refused. The words are for visitors: they name neither the reason in the cluster nor other
-    tenants.
+    """The Tunnel as it is refused.
+
+    The words are for visitors: they name neither the reason in the cluster nor other tenants.
     """
     result = _base(tunnel, hostname, generation)
     result.tunnel.closed.code = CLOSED.code
