@@ -1,7 +1,8 @@
 //! A request's body has to arrive at a minimum rate: neither hyper nor h2 has such a limit.
 //!
 //! Only time spent waiting for the visitor counts; an app that reads slowly is not the visitor's fault. Past the limit the
-//! body ends with HAWSE-1009. Not for WebSockets (no body), and not for answers (reader.rs).
+//! body ends with HAWSE-1009. Not for WebSockets (no body), gRPC (its streams are silent for good reasons; the idle timeout
+//! holds) and answers (front/reader.rs).
 
 use std::{
     pin::Pin,
@@ -11,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use hawse_proto::codes;
-use http::Response;
+use http::{HeaderMap, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
@@ -59,12 +60,18 @@ where
     }
 
     fn call(&mut self, mut routed: Routed) -> Self::Future {
-        if !routed.request.is_end_stream() {
+        if !routed.request.is_end_stream() && !is_grpc(routed.request.headers()) {
             let limits = self.limits;
             routed.request = routed.request.map(|body| RatedBody::new(body, limits).boxed_unsync());
         }
         self.inner.call(routed)
     }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A body that fails when its sender is slower than the limits allow.

@@ -61,3 +61,7 @@ impl<F: Future<Output = Outcome>> Future for Step<F> {
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+#[cfg(test)]
+#[path = "tests/small.rs"]
+mod tests;

@@ -124,6 +124,24 @@ pub(crate) fn routed(tunnel: &Arc<Tunnel>, request: Request<Body>) -> Routed {
     }
 }
 
+/// A body fed by a channel.
+pub(crate) struct Fed(pub(crate) tokio::sync::mpsc::Receiver<bytes::Bytes>);
+
+impl http_body::Body for Fed {
+    type Data = bytes::Bytes;
+    type Error = crate::body::BoxError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        self.get_mut()
+            .0
+            .poll_recv(cx)
+            .map(|bytes| bytes.map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+}
+
 /// A service below the layer under test.
 pub(crate) fn below<R, F>(
     answer: impl Fn(R) -> F + Clone,

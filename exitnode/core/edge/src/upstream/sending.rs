@@ -34,6 +34,14 @@ impl Sent {
         self.whole.load(Relaxed)
     }
 
+    #[cfg(test)]
+    pub(super) fn with(fault: u32) -> Self {
+        Self {
+            whole: false.into(),
+            fault: fault.into(),
+        }
+    }
+
     /// The visitor's body broke: too slow, or not valid.
     pub(super) fn fault(&self) -> Option<&'static Code> {
         fault::by_number(self.fault.load(Relaxed))

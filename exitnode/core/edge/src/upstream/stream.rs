@@ -51,6 +51,16 @@ impl Fate {
         self.received.load(Relaxed)
     }
 
+    #[cfg(test)]
+    pub(crate) fn with(reset: u32, broken: bool, ended: bool) -> Self {
+        Self {
+            reset_code: reset.into(),
+            broken: broken.into(),
+            ended: ended.into(),
+            received: false.into(),
+        }
+    }
+
     fn failed(&self, code: Option<u32>) {
         self.reset_code.store(code.unwrap_or(0), Relaxed);
         self.broken.store(true, Relaxed);

@@ -1,1 +1,161 @@
+use http::{Request, Response};
 
+use super::*;
+
+fn rewritten(towards: Towards, request: http::request::Builder) -> request::Parts {
+    let mut head = request.body(()).unwrap().into_parts().0;
+    let told = Told {
+        visitor: "::ffff:203.0.113.7".parse().unwrap(),
+        authority: "Shop.example:443",
+        request_id: "id1",
+    };
+    super::request(&mut head, towards, told).unwrap();
+    head
+}
+
+fn text(headers: &HeaderMap) -> Vec<String> {
+    let mut lines: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    lines.sort();
+    lines
+}
+
+const TOLD: [&str; 4] = [
+    "x-forwarded-for: 203.0.113.7",
+    "x-forwarded-host: Shop.example:443",
+    "x-forwarded-proto: https",
+    "x-hawse-request-id: id1",
+];
+
+fn told_and(fields: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = TOLD.iter().chain(fields).map(|line| (*line).to_owned()).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn towards_http_1_only_what_the_app_may_see_passes() {
+    let head = rewritten(
+        Towards::Http1,
+        Request::post("https://shop.example/a?b")
+            .version(Version::HTTP_2)
+            .header("connection", "x-mine, keep-alive, content-length, host, , sp ace")
+            .header("x-mine", "1")
+            .header("keep-alive", "1")
+            .header("proxy-connection", "1")
+            .header("proxy-authorization", "secret")
+            .header("te", "gzip, trailers;q=0.5")
+            .header("transfer-encoding", "chunked")
+            .header("upgrade", "h2c")
+            .header("expect", "100-continue")
+            .header("content-length", "3")
+            .header("trailer", "x-sum")
+            .header("x-forwarded-for", "6.6.6.6")
+            .header("x-forwarded-user", "root")
+            .header("x-hawse-anything", "1")
+            .header("x-real-ip", "6.6.6.6")
+            .header("forwarded", "for=6.6.6.6")
+            .header("authorization", "Bearer x")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2"),
+    );
+    assert_eq!(
+        text(&head.headers),
+        told_and(&[
+            "authorization: Bearer x",
+            "connection: te",
+            "content-length: 3",
+            "cookie: a=1; b=2",
+            "host: Shop.example:443",
+            "te: trailers",
+            "trailer: x-sum",
+        ])
+    );
+    assert_eq!(
+        (head.uri.to_string().as_str(), head.version, head.method),
+        ("/a?b", Version::HTTP_11, Method::POST)
+    );
+}
+
+#[test]
+fn towards_h2c_the_target_is_whole_and_there_is_no_host() {
+    let head = rewritten(
+        Towards::H2c,
+        Request::get("/a")
+            .header("host", "shop.example")
+            .header("te", "trailers"),
+    );
+    assert_eq!(text(&head.headers), told_and(&["te: trailers"]));
+    assert_eq!(
+        (head.uri.to_string().as_str(), head.version),
+        ("http://Shop.example:443/a", Version::HTTP_2)
+    );
+}
+
+#[test]
+fn a_websocket_becomes_an_upgrade() {
+    let head = rewritten(
+        Towards::WebSocket,
+        Request::connect("https://shop.example/chat")
+            .version(Version::HTTP_2)
+            .header("te", "trailers"),
+    );
+    assert_eq!(
+        text(&head.headers),
+        told_and(&["connection: upgrade", "host: Shop.example:443", "upgrade: websocket"])
+    );
+    assert_eq!((head.method, head.uri.to_string().as_str()), (Method::GET, "/chat"));
+}
+
+#[test]
+fn the_star_of_options_and_an_empty_path_are_kept_in_their_meaning() {
+    assert_eq!(rewritten(Towards::Http1, Request::options("*")).uri.to_string(), "*");
+    assert_eq!(
+        rewritten(Towards::Http1, Request::get("https://shop.example"))
+            .uri
+            .to_string(),
+        "/"
+    );
+}
+
+#[test]
+fn an_answer_loses_what_belonged_to_the_apps_connection() {
+    let response = Response::builder()
+        .version(Version::HTTP_10)
+        .header("connection", "close, x-mine")
+        .header("x-mine", "1")
+        .header("keep-alive", "timeout=5")
+        .header("transfer-encoding", "chunked")
+        .header("content-length", "3")
+        .header("x-hawse-error", "HAWSE-1001")
+        .header("set-cookie", "a=1")
+        .header("set-cookie", "b=2")
+        .header("server", "app");
+    let mut head = response.body(()).unwrap().into_parts().0;
+    super::response(&mut head);
+    assert_eq!(
+        text(&head.headers),
+        ["server: app", "set-cookie: a=1", "set-cookie: b=2"]
+    );
+    assert_eq!(head.version, Version::HTTP_11);
+}
+
+#[test]
+fn trailers_cannot_speak_for_the_edge() {
+    let mut fields = HeaderMap::new();
+    for name in [
+        "x-sum",
+        "x_forwarded_for",
+        "x-forwarded-for",
+        "content-length",
+        "host",
+        "connection",
+        "x-hawse-a",
+    ] {
+        fields.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+    }
+    trailers(&mut fields);
+    assert_eq!(text(&fields), ["x-sum: 1"]);
+}
