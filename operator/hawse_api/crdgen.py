@@ -180,23 +180,6 @@ def root_schema(kind: type[Resource]) -> Json:
 def crd(kind: type[Resource]) -> Json:
     """Return the CustomResourceDefinition of a kind."""
     definition = kind.definition
-    subresources: Json = {"status": {}}
-    if definition.scale:
-        subresources["scale"] = {
-            "specReplicasPath": definition.scale.spec_replicas,
-            "statusReplicasPath": definition.scale.status_replicas,
-            "labelSelectorPath": definition.scale.selector,
-        }
-    version: Json = {
-        "name": names.VERSION,
-        "served": True,
-        "storage": True,
-        "additionalPrinterColumns": [_column(column) for column in definition.columns],
-        "subresources": subresources,
-    }
-    if definition.selectable:
-        version["selectableFields"] = [{"jsonPath": path} for path in definition.selectable]
-    version["schema"] = {"openAPIV3Schema": root_schema(kind)}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -215,9 +198,31 @@ def crd(kind: type[Resource]) -> Json:
                 "categories": [names.CATEGORY],
             },
             "scope": definition.scope.value,
-            "versions": [version],
+            "versions": [_version(kind)],
         },
     }
+
+
+def _version(kind: type[Resource]) -> Json:
+    definition = kind.definition
+    subresources: Json = {"status": {}}
+    if definition.scale:
+        subresources["scale"] = {
+            "specReplicasPath": definition.scale.spec_replicas,
+            "statusReplicasPath": definition.scale.status_replicas,
+            "labelSelectorPath": definition.scale.selector,
+        }
+    version: Json = {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": [_column(column) for column in definition.columns],
+        "subresources": subresources,
+    }
+    if definition.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in definition.selectable]
+    version["schema"] = {"openAPIV3Schema": root_schema(kind)}
+    return version
 
 
 def _column(column: Column) -> Json:
