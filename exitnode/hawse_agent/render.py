@@ -15,6 +15,7 @@ from hawse_agent.errors import with_code
 from hawse_api import names
 
 _NOT_LISTENING = names.BY_NAME["APP_NOT_LISTENING"].code
+_LINKED = ("connected", "draining")
 _NO_TUNNEL = names.BY_NAME["NO_TUNNEL"].code
 
 
@@ -105,7 +106,9 @@ def view(picture: Picture, width: int) -> list[str]:
     for route in picture.routes:
         lines += [f"  {route.tunnel.url}", f"    -> http://{route.target}"]
     if not picture.routes:
-        lines.append(f"  waiting for a Tunnel that names {picture.token}")
+        linked = any(node.state in _LINKED for node in picture.nodes)
+        waiting = f"waiting for a Tunnel that names {picture.token}" if linked else "connecting to the exit nodes"
+        lines.append(f"  {waiting}")
     lines += ["", *table(("EXIT NODE", "REGION", "ADDRESS", "STATE", "TRANSPORT", "RTT"), map(_cells, picture.nodes))]
     lines += [
         "",
@@ -143,7 +146,7 @@ def picture_json(picture: Picture) -> Mapping[str, Any]:
 
 
 def _cells(node: NodePicture) -> tuple[str, ...]:
-    connected = node.state in ("connected", "draining")
+    connected = node.state in _LINKED
     state = node.state if connected or not node.why else f"{node.state}: {words.printable(node.why, 60)}"
     rtt = f"{node.rtt_ms} ms" if connected else "-"
     return (node.name or "-", node.region or "-", node.address, state, node.transport if connected else "-", rtt)

@@ -19,8 +19,11 @@ from hawse_api.ir import frames_pb2
 
 ANSWER_S = 20.0
 RETRY_S = 60.0
-LEARN_EVERY_S = 30.0
-"""Least time between two renewals for the sake of addresses: each is a signature of the operator."""
+LEARN_WAIT_S = 30.0
+"""Least time between two renewals for the sake of addresses; doubles while they bring nothing new."""
+LEARN_MOST_S = 900.0
+LEARN_SPREAD_S = 5.0
+"""All agents of an exit node hear of its end in the same moment; each answer is a signature of the operator."""
 _EXPIRED = names.BY_NAME["CERTIFICATE_EXPIRED"].code
 _UNTRUSTED = names.BY_NAME["EXIT_NODE_UNTRUSTED"].code
 
@@ -29,11 +32,16 @@ _UNTRUSTED = names.BY_NAME["EXIT_NODE_UNTRUSTED"].code
 class State:
     """Times are Unix seconds."""
 
-    due_at: float
+    renew_at: float
     expires_at: float
+    learn_at: float | None = None
+    """Addresses are wanted, and asked for then."""
+    learned_at: float = 0.0
+    learn_wait_s: float = LEARN_WAIT_S
     asked_link: int = 0
     asked_until: float = 0.0
-    learned_at: float = 0.0
+    asked_early: bool = False
+    """For addresses only: a failure is not worth a word."""
     failing: bool = False
 
 
@@ -47,13 +55,18 @@ class Tick:
 class AddressesWanted:
     """An exit node went away: where are the others?"""
 
+    luck: float
+    """In [0, 1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The new certificate is saved."""
 
-    due_at: float
+    renew_at: float
     expires_at: float
+    moved: bool
+    """It brought other addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +106,19 @@ Command: TypeAlias = Ask | Tell | Finish
 
 def begin(credentials: Credentials) -> State:
     """From what is on disk."""
-    return State(due_at=credentials.half_life.timestamp(), expires_at=credentials.expires.timestamp())
+    return State(renew_at=credentials.half_life.timestamp(), expires_at=credentials.expires.timestamp())
 
 
 def step(state: State, event: Event, now: float, links: Sequence[int]) -> tuple[State, list[Command]]:
     """The next state and what to do; `links` are live sessions, the best first."""
     commands: list[Command] = []
     match event:
-        case AddressesWanted() if now - state.learned_at >= LEARN_EVERY_S:
-            state = dataclasses.replace(state, due_at=min(state.due_at, now), learned_at=now)
-        case Answered(due_at, expires_at):
-            state = dataclasses.replace(
-                state, due_at=due_at, expires_at=expires_at, asked_link=0, failing=False, learned_at=now
-            )
+        case AddressesWanted(luck) if state.learn_at is None:
+            soonest = max(now, state.learned_at + state.learn_wait_s)
+            state = dataclasses.replace(state, learn_at=soonest + luck * LEARN_SPREAD_S)
+        case Answered(renew_at, expires_at, moved):
+            wait_s = LEARN_WAIT_S if moved else min(state.learn_wait_s * 2, LEARN_MOST_S)
+            state = State(renew_at, expires_at, learned_at=now, learn_wait_s=wait_s)
         case Refused(failure):
             state, commands = _failed(state, failure, now)
         case _:
@@ -116,8 +129,11 @@ def step(state: State, event: Event, now: float, links: Sequence[int]) -> tuple[
         why = "the exit node gave no answer" if state.asked_link in links else "the session ended before the answer"
         state, more = _failed(state, Failure(why), now)
         commands += more
-    if not state.asked_link and links and now >= state.due_at:
-        state = dataclasses.replace(state, asked_link=links[0], asked_until=now + ANSWER_S)
+    early = state.learn_at is not None and now >= state.learn_at
+    if not state.asked_link and links and (early or now >= state.renew_at):
+        state = dataclasses.replace(
+            state, asked_link=links[0], asked_until=now + ANSWER_S, asked_early=now < state.renew_at, learn_at=None
+        )
         commands.append(Ask(links[0]))
     return state, commands
 
@@ -151,7 +167,9 @@ def expiry_text(credentials: Credentials) -> str:
 
 def _failed(state: State, failure: Failure, now: float) -> tuple[State, list[Command]]:
     """Told once in a row; tried again after a while, sooner when little time is left."""
+    if state.asked_early:
+        return dataclasses.replace(state, asked_link=0, learned_at=now), []
     wait_s = min(RETRY_S, max((state.expires_at - now) / 10, 1.0))
     told = Tell(notices.RenewalFailed(failure.why, failure.code, state.expires_at - now))
     commands: list[Command] = [] if state.failing else [told]
-    return dataclasses.replace(state, asked_link=0, due_at=now + wait_s, failing=True), commands
+    return dataclasses.replace(state, asked_link=0, renew_at=now + wait_s, failing=True), commands

@@ -194,8 +194,9 @@ class _Runner:
                 self._core.close_link(link, number, reason)
             case moves.Tell(notice):
                 self._view.tell(notice)
+                self._view.refresh(self._picture())
             case moves.LearnAddresses():
-                self._queue.put_nowait(_Renewal(renewal.AddressesWanted()))
+                self._queue.put_nowait(_Renewal(renewal.AddressesWanted(self._moment().luck)))
             case moves.Finish(ending):
                 self._stop = _Stop(ending)
 
@@ -271,7 +272,7 @@ class _Runner:
         self._credentials = accepted
         logins.save(self._settings.directory, accepted, lambda text: self._view.tell(notices.Note(text)))
         due, ends = accepted.half_life.timestamp(), accepted.expires.timestamp()
-        self._queue.put_nowait(_Renewal(renewal.Answered(due, ends)))
+        self._queue.put_nowait(_Renewal(renewal.Answered(due, ends, moved)))
         self._view.tell(notices.Renewed(renewal.expiry_text(accepted)))
         if moved:
             self._queue.put_nowait(moves.AddressesChanged(accepted.addresses))

@@ -186,8 +186,10 @@ def _on_not_dialled(at: _Step, address: str, failure: Failure) -> None:
     if node is None or node.phase is not Phase.DIALLING:
         return
     retry_s = _retry(at, node, failure)
-    if at.state.connected and node.attempts == 0:
-        at.do(Tell(notices.DialFailed(address, failure.why, failure.code, retry_s)), LearnAddresses())
+    if at.state.connected:
+        at.do(LearnAddresses())  # the exit node may have moved; renewal.py keeps this rare
+        if node.attempts == 0:
+            at.do(Tell(notices.DialFailed(address, failure.why, failure.code, retry_s)))
 
 
 def _on_link_event(at: _Step, node: Node, event: Event) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import itertools
 
 from cryptography.hazmat.primitives import serialization
 
@@ -12,7 +13,7 @@ from hawse_agent.trial import fleet, pki
 from hawse_api.ir import frames_pb2
 
 NOW = dt.datetime(2026, 11, 24, 7, 0, tzinfo=dt.UTC)
-FRESH = State(due_at=1000.0, expires_at=2000.0)
+FRESH = State(renew_at=1000.0, expires_at=2000.0)
 FLEET = fleet.make_fleet("tunnels.example.com", NOW)
 LOGIN = fleet.build_login(FLEET, ["203.0.113.7:7443"], agent_id="a1")
 
@@ -20,7 +21,7 @@ LOGIN = fleet.build_login(FLEET, ["203.0.113.7:7443"], agent_id="a1")
 def test_a_login_is_renewed_at_half_life() -> None:
     state = renewal.begin(LOGIN)
     # The trial's certificates live 25 hours, one of them in the past.
-    assert state.due_at == (NOW + dt.timedelta(hours=11.5)).timestamp()
+    assert state.renew_at == (NOW + dt.timedelta(hours=11.5)).timestamp()
     assert state.expires_at == (NOW + dt.timedelta(hours=24)).timestamp()
 
 
@@ -64,14 +65,14 @@ def test_a_refusal_is_told_with_the_time_that_is_left() -> None:
 def test_little_time_left_makes_it_try_more_often() -> None:
     state = dataclasses.replace(FRESH, asked_link=7, asked_until=1999.0)
     state, _ = renewal.step(state, Refused(Failure("away")), 1950, [])
-    assert state.due_at == 1955
+    assert state.renew_at == 1955
 
 
 def test_an_answer_starts_the_next_half_life() -> None:
     state, _ = renewal.step(FRESH, Tick(), 1000, [7])
-    state, commands = renewal.step(state, Answered(3000, 4000), 1001, [7])
+    state, commands = renewal.step(state, Answered(3000, 4000, moved=False), 1001, [7])
     assert commands == []
-    assert (state.due_at, state.expires_at, state.asked_link) == (3000, 4000, 0)
+    assert (state.renew_at, state.expires_at, state.asked_link) == (3000, 4000, 0)
 
 
 def test_an_expired_certificate_ends_it() -> None:
@@ -82,12 +83,32 @@ def test_an_expired_certificate_ends_it() -> None:
     assert finish.ending.error.exit_code == 3
 
 
-def test_addresses_are_asked_for_early_but_not_often() -> None:
-    state, commands = renewal.step(FRESH, AddressesWanted(), 100, [7])
+def test_addresses_are_asked_for_early_and_spread_by_luck() -> None:
+    state, commands = renewal.step(FRESH, AddressesWanted(0.5), 100, [7])
+    assert commands == []
+    state, commands = renewal.step(state, Tick(), 102.5, [7])
     assert commands == [Ask(7)]
-    state, _ = renewal.step(state, Answered(1000, 2000), 101, [7])
-    assert renewal.step(state, AddressesWanted(), 120, [7])[1] == []
-    assert renewal.step(state, AddressesWanted(), 140, [7])[1] == [Ask(7)]
+
+
+def test_addresses_that_bring_nothing_new_are_asked_for_less_and_less() -> None:
+    state, at, asked = FRESH, 100.0, []
+    for _ in range(4):
+        state, commands = renewal.step(state, AddressesWanted(0), at, [7])
+        while not commands:
+            at += 1
+            state, commands = renewal.step(state, Tick(), at, [7])
+        asked.append(at)
+        state, _ = renewal.step(state, Answered(9000, 9999, moved=False), at, [7])
+    assert [later - earlier for earlier, later in itertools.pairwise(asked)] == [60, 120, 240]
+    state, _ = renewal.step(state, Answered(9000, 9999, moved=True), at, [7])
+    assert state.learn_wait_s == renewal.LEARN_WAIT_S
+
+
+def test_a_failure_to_learn_addresses_is_not_worth_a_word() -> None:
+    state, _ = renewal.step(FRESH, AddressesWanted(0), 100, [7])
+    state, commands = renewal.step(state, Refused(Failure("no operator", "HAWSE-3009", final=True)), 101, [7])
+    assert commands == []
+    assert state.renew_at == FRESH.renew_at
 
 
 def respond(key: identity.NewKey, authority: pki.Authority, **changes: object) -> frames_pb2.RenewResponse:
