@@ -27,7 +27,7 @@ from hawse_tunnel.events import CoreFailed, EndedBy, Event, FrameReceived, LinkD
 
 MAX_WAITING_FRAMES = 4096
 """Frames that may wait for the reader of events(); the link of the next one is closed (HAWSE-1010)."""
-_CLOSE_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 15.0  # node.rs: 5 s for requests, about 3 s for links
 _DIAL_TIMEOUT_S = 20.0  # above the core's own default (10 s), which tells more when it strikes
 _MARGIN_S = 5.0
 _P = ParamSpec("_P")
@@ -205,7 +205,8 @@ class TunnelCore:
     ) -> LinkUp | None:
         """Give a command a ticket and wait for its answer; an error without a class of its own becomes `otherwise`."""
         ticket = next(self._tickets)
-        self._waiting[ticket] = answer = self._loop.create_future()
+        answer: asyncio.Future[LinkUp | str | None] = self._loop.create_future()
+        self._waiting[ticket] = answer
         try:
             self._call(command, ticket)
             outcome = await asyncio.wait_for(answer, timeout_s)

@@ -1,1 +1,15 @@
-//! The wiring of one process, and its Python face.
+//! The data plane of one process: wiring of edge and tunnel, events, and the Python face.
+//!
+//! ```text
+//! python.rs (feature `python`) -> node.rs -> visitors.rs -> hawse_edge, hawse_tunnel
+//!                                   └─────> bridge.rs
+//! ```
+//!
+//! Nothing here looks at a byte of traffic or decides anything about it.
+
+pub mod bridge;
+pub mod node;
+pub mod visitors;
+
+#[cfg(feature = "python")]
+mod python;

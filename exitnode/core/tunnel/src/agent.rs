@@ -4,6 +4,7 @@
 //! round trip. How many streams there may be at once is QUIC's own limit (`limits::STREAMS_PER_LINK`). Called by hub.rs.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -78,7 +79,16 @@ async fn read_opening(recv: &mut RecvStream) -> Result<(StreamOpen, Bytes), Code
 
 /// Cancel safe: a connection half made is dropped.
 async fn dial_app(host: &str, port: u16) -> io::Result<TcpStream> {
-    let app = TcpStream::connect((host, port)).await?;
+    let app = if host.eq_ignore_ascii_case("localhost") {
+        // RFC 6761, and no resolver thread for each stream; development servers listen on either of the two.
+        let both = [
+            (IpAddr::from(Ipv4Addr::LOCALHOST), port).into(),
+            (IpAddr::from(Ipv6Addr::LOCALHOST), port).into(),
+        ];
+        TcpStream::connect::<&[SocketAddr]>(&both).await?
+    } else {
+        TcpStream::connect((host, port)).await?
+    };
     app.set_nodelay(true)?;
     Ok(app)
 }

@@ -151,9 +151,12 @@ impl Tunnel {
         for endpoint in &endpoints {
             endpoint.close(0u32.into(), reason.as_bytes());
         }
-        for endpoint in &endpoints {
-            let _ = timeout(CLOSE_GRACE, endpoint.wait_idle()).await;
-        }
+        let told = async {
+            for endpoint in &endpoints {
+                endpoint.wait_idle().await;
+            }
+        };
+        let _ = timeout(CLOSE_GRACE, told).await;
     }
 
     /// Runs a link until it is over: frames, on the agent's side streams, and the two events. Not cancel safe.

@@ -93,13 +93,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
     fn names(tunnels: &[&str]) -> Vec<String> {
         tunnels.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn the_newest_link_comes_first_whatever_the_order_of_binding() {
-        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let (mut sessions, now) = (Sessions::default(), now());
         for link in [2, 3, 1] {
             sessions.bind(link, names(&["shop"]), now);
         }
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_second_binding_replaces_the_first() {
-        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let (mut sessions, now) = (Sessions::default(), now());
         sessions.bind(1, names(&["shop", "blog"]), now);
         sessions.bind(1, names(&["blog", "wiki"]), now);
         assert_eq!(
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn last_seen_counts_from_the_last_link_that_left() {
-        let (mut sessions, start) = (Sessions::default(), Instant::now());
+        let (mut sessions, start) = (Sessions::default(), now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(sessions.last_seen("shop", start), None);
         sessions.bind(1, names(&["shop"]), at(0));
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_past_tunnels_is_bounded() {
-        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let (mut sessions, now) = (Sessions::default(), now());
         for number in 0..LAST_SEEN as u64 + 10 {
             sessions.bind(number, vec![format!("tunnel-{number}")], now);
             sessions.unbind(number, now);
@@ -146,7 +150,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_two_directions_of_the_table_always_agree(steps in prop::collection::vec((0u64..5, prop::option::of(prop::collection::vec(0u8..4, 0..4))), 0..60)) {
-            let (mut sessions, now) = (Sessions::default(), Instant::now());
+            let (mut sessions, now) = (Sessions::default(), now());
             let mut model: HashMap<LinkId, Vec<String>> = HashMap::new();
             for (link, tunnels) in steps {
                 match tunnels {

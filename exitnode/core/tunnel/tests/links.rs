@@ -1,5 +1,12 @@
 //! Links over real QUIC on loopback: who gets in, what frames do, how a link ends.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing unwrap is a failing test"
+)]
+
 mod common;
 
 use std::net::SocketAddr;

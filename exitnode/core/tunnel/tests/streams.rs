@@ -1,5 +1,12 @@
 //! Streams to real apps over a real link: half-close, broken sides, refusals, stalled readers, dead links.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing unwrap is a failing test"
+)]
+
 mod common;
 
 use std::time::Duration;
@@ -130,6 +137,29 @@ async fn refusals_carry_the_number_of_their_code() {
     for (tunnel, code) in table {
         let mut stream = node.tunnel.open(tunnel, visitor()).await.unwrap();
         assert_eq!(reset_code(&mut stream).await, Some(code.number), "{tunnel}");
+    }
+}
+
+#[tokio::test]
+async fn localhost_is_either_of_the_two_loopback_addresses() {
+    let (node, agent, link, ours) = linked().await;
+    node.tunnel.bind_link(link, vec!["shop".into()]);
+    for bind in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(listener) = tokio::net::TcpListener::bind(bind).await else {
+            continue; // a machine without IPv6
+        };
+        let local = upstream("shop", listener.local_addr().unwrap());
+        agent.tunnel.attach(
+            ours,
+            vec![hawse_proto::core::Upstream {
+                host: "localhost".into(),
+                ..local
+            }],
+        );
+        let mut stream = node.tunnel.open("shop", visitor()).await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        let (mut app, _) = within(listener.accept()).await.unwrap();
+        assert_eq!(within(app.read_u8()).await.unwrap(), b'x');
     }
 }
 

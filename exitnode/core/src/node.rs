@@ -1,0 +1,251 @@
+//! The one runtime of a process: a thread, the long-lived tasks on it, and their orderly end.
+//!
+//! Every long-lived task is made in `run_node`, has a name and an owner. A task that panics becomes the event `failed`, and
+//! the others go on: Python decides to stop. Order of the end: listeners of visitors stop and requests that run may finish
+//! (`VISITORS_GRACE`); then links and their listeners close and tell their peers; what is left is dropped with the runtime.
+//! Called by python.rs; knows nothing of Python.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hawse_edge::Edge;
+use hawse_proto::codes::{self, Code};
+use hawse_proto::core::{EdgeOptions, LinkDown, LinkUp, Snapshot};
+use hawse_tunnel::{Dial, Events, Identity, Tunnel};
+use prost::Message;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::bridge::{Event, EventQueue};
+use crate::visitors::LinkDialer;
+
+/// Commands that wait for the runtime. Past it: the command fails.
+const COMMANDS: usize = 256;
+
+/// What the end waits for requests that run. Who wants longer drains before: see `frames::Drain`.
+const VISITORS_GRACE: Duration = Duration::from_secs(5);
+
+/// What the end waits for tasks of links, after their peers were told.
+const LINKS_GRACE: Duration = Duration::from_secs(1);
+
+/// Commands that make tasks; all others are done on the caller's thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Listen for visitors.
+    ServeEdge(SocketAddr, EdgeOptions),
+    /// Listen for agents.
+    ServeLinks(SocketAddr, Identity),
+    /// Connect to an exit node.
+    Dial(Dial),
+}
+
+/// One process's data plane.
+pub struct Node {
+    /// Links.
+    pub tunnel: Arc<Tunnel>,
+    /// Visitors.
+    pub edge: Edge<LinkDialer>,
+    /// What Python drains.
+    pub events: Arc<EventQueue>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    commands: mpsc::Sender<(u64, Command)>,
+    thread: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts the runtime on a thread of its own.
+    ///
+    /// # Errors
+    /// The process is out of descriptors or threads.
+    pub fn start() -> std::io::Result<Arc<Self>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let events = Arc::new(EventQueue::new()?);
+        let tunnel = Tunnel::new(Arc::new(Reporter(events.clone())));
+        let edge = Edge::new(LinkDialer(tunnel.clone()));
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let node = Arc::new(Self {
+            tunnel,
+            edge,
+            events,
+            running: Mutex::default(),
+        });
+        let worker = node.clone();
+        let thread = std::thread::Builder::new()
+            .name("hawse-core".to_owned())
+            .spawn(move || {
+                runtime.block_on(run_node(&worker, queue));
+                runtime.shutdown_background(); // a name resolution may still block a helper thread
+            })?;
+        *node.running() = Some(Running { commands, thread });
+        Ok(node)
+    }
+
+    /// Hands a command to the runtime; it answers with `Done(ticket)`.
+    pub fn command(&self, ticket: u64, command: Command) {
+        let commands = self.running().as_ref().map(|running| running.commands.clone());
+        if commands.is_none_or(|commands| commands.try_send((ticket, command)).is_err()) {
+            self.done(
+                ticket,
+                Err((None, "the core is closing, or too many commands wait".to_owned())),
+            );
+        }
+    }
+
+    /// Ends everything and joins the thread. Idempotent; blocks for up to `VISITORS_GRACE` and about 3 s.
+    pub fn close(&self) {
+        let running = self.running().take();
+        if let Some(Running { commands, thread }) = running {
+            drop(commands); // run_node ends with its last sender
+            let _ = thread.join();
+        }
+    }
+
+    /// Counters and gauges of everything.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        self.edge.snapshot(&mut snapshot);
+        let (links, handshakes_failed) = self.tunnel.stats();
+        snapshot.links = links;
+        snapshot.handshakes_failed += handshakes_failed;
+        snapshot.events_dropped = self.events.dropped();
+        snapshot
+    }
+
+    fn done(&self, ticket: u64, outcome: Result<(), (Option<Code>, String)>) {
+        let text = match outcome {
+            Ok(()) => String::new(),
+            Err((Some(code), text)) => format!("HAWSE-{} {text}", code.number),
+            Err((None, text)) => text,
+        };
+        self.events.push(Event::Done(ticket, text));
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Owns every long-lived task until the last sender of commands is gone.
+async fn run_node(node: &Arc<Node>, mut commands: mpsc::Receiver<(u64, Command)>) {
+    let (stop, stopping) = watch::channel(false);
+    let (mut visitors, mut links, mut names) = (JoinSet::new(), JoinSet::new(), HashMap::new());
+    loop {
+        tokio::select! {
+            next = commands.recv() => match next {
+                Some((ticket, command)) => {
+                    let (name, serves_visitors) = (command.name(), matches!(command, Command::ServeEdge(..)));
+                    let tasks = if serves_visitors { &mut visitors } else { &mut links };
+                    let task = tasks.spawn(obey(node.clone(), ticket, command, stopping.clone()));
+                    names.insert(task.id(), name);
+                }
+                None => break,
+            },
+            Some(ended) = visitors.join_next_with_id() => report(node, &mut names, ended),
+            Some(ended) = links.join_next_with_id() => report(node, &mut names, ended),
+        }
+    }
+    let _ = stop.send(true);
+    finish(&mut visitors, VISITORS_GRACE).await;
+    node.tunnel.close("the process is stopping").await;
+    finish(&mut links, LINKS_GRACE).await;
+}
+
+/// Waits for tasks that were asked to end; what is left is dropped with the set.
+async fn finish(tasks: &mut JoinSet<()>, grace: Duration) {
+    let _ = tokio::time::timeout(grace, async { while tasks.join_next().await.is_some() {} }).await;
+}
+
+impl Command {
+    fn name(&self) -> String {
+        match self {
+            Self::ServeEdge(address, _) => format!("listener for visitors on {address}"),
+            Self::ServeLinks(address, _) => format!("listener for agents on {address}"),
+            Self::Dial(_) => "link to an exit node".to_owned(),
+        }
+    }
+}
+
+/// Answers the ticket once the command took effect, then goes on as the long-lived task.
+async fn obey(node: Arc<Node>, ticket: u64, command: Command, stopping: watch::Receiver<bool>) {
+    match command {
+        Command::ServeEdge(address, options) => serve_edge(&node, ticket, address, options, stopping).await,
+        Command::ServeLinks(address, identity) => match node.tunnel.listen(ticket, address, &identity) {
+            Ok(listening) => {
+                node.done(ticket, Ok(()));
+                listening.run().await;
+            }
+            Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
+        },
+        Command::Dial(dial) => match node.tunnel.dial(ticket, dial).await {
+            Ok(link) => link.run().await, // link_up is the answer
+            Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
+        },
+    }
+}
+
+async fn serve_edge(
+    node: &Node,
+    ticket: u64,
+    address: SocketAddr,
+    options: EdgeOptions,
+    mut stopping: watch::Receiver<bool>,
+) {
+    match node.edge.bind(address, options) {
+        Ok(listening) => {
+            node.done(ticket, Ok(()));
+            let stopped = async move {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            listening.run(stopped).await;
+        }
+        Err(error) => {
+            let code = (error.kind() == std::io::ErrorKind::AddrInUse).then_some(codes::PORT_IN_USE);
+            node.done(ticket, Err((code, format!("cannot listen on TCP {address}: {error}"))));
+        }
+    }
+}
+
+fn report(node: &Node, names: &mut HashMap<Id, String>, ended: Result<(Id, ()), JoinError>) {
+    let (id, error) = match ended {
+        Ok((id, ())) => (id, None),
+        Err(error) => (error.id(), Some(error)),
+    };
+    let name = names.remove(&id).unwrap_or_default();
+    if let Some(error) = error
+        && error.is_panic()
+    {
+        let text = panic_text(&*error.into_panic());
+        node.events.push(Event::Failed(format!("{name}: {text}")));
+    }
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic".to_owned())
+}
+
+/// Puts what happens on links into the queue.
+struct Reporter(Arc<EventQueue>);
+
+impl Events for Reporter {
+    fn link_up(&self, link: u64, up: LinkUp) {
+        self.0.push(Event::LinkUp(link, up.encode_to_vec()));
+    }
+
+    fn frame(&self, link: u64, frame: Bytes, credit: OwnedSemaphorePermit) -> bool {
+        self.0.push_frame(link, frame, credit)
+    }
+
+    fn link_down(&self, link: u64, down: LinkDown) {
+        self.0.push(Event::LinkDown(link, down.encode_to_vec()));
+    }
+}
