@@ -1,8 +1,8 @@
 """Holdings: the configuration that is in force on this node, and what the data plane said to each part of it.
 
-Applies upserts at once; removals of what a snapshot does not name take effect at its end (decisions.md 2). A bad edit of a
-tunnel keeps its last good form, except when who may serve it changed: then the tunnel is closed (decisions.md 10). Pure but for
-the plane it is given. Called by `control` and `static`; kept over a restart of the container by `store`.
+Applies upserts at once; removals of what a snapshot does not name take effect at its end (decisions.md 2). A bad edit
+of a tunnel keeps its last good form, except when who may serve it changed: then the tunnel is closed (decisions.md 10).
+Pure but for the plane it is given. Called by `control` and `static`; kept over a restart of the container by `store`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -131,7 +131,7 @@ class Holdings:
         return self._directory
 
     def _close(self, obj: ir_pb2.Object) -> None:
-        """Serve 503 in place of a form that may not or cannot be served; nothing at all if not even that is accepted."""
+        """Serve 503 in place of a form that may not or cannot be served; nothing if not even that is accepted."""
         closed = closed_form(obj)
         if self.plane.apply(closed):
             self.plane.remove(obj.key)
@@ -146,7 +146,7 @@ def apply_order(obj: ir_pb2.Object) -> tuple[int, str]:
 
 
 def missing_features(obj: ir_pb2.Object, features: frozenset[str], version: str) -> str:
-    """ "" or which features of a tunnel this node lacks: it never serves without a check that it does not know."""
+    """Which features of a tunnel this node lacks, or "": it never serves without a check that it does not know."""
     if obj.WhichOneof("object") != "tunnel":
         return ""
     lacking = sorted(set(obj.tunnel.required_features) - features)

@@ -1,6 +1,7 @@
-"""Key, certificate request and certificates of this exit node, and who an agent's certificate names. Pure but for key material.
+"""Key, certificate request and certificates of this exit node, and whom an agent's certificate names. No I/O.
 
-The key never leaves the process, except into HAWSE_STATE_DIR (in memory). Called by `identity`, `static` and `dispatcher`.
+The key never leaves the process, except into HAWSE_STATE_DIR (in memory). Called by `operator_link`, `static` and
+`dispatcher`.
 """
 
 import base64

@@ -1,7 +1,7 @@
-"""Calls to the operator: channels, enrolment, and gRPC's errors in our words. The adapter: the only place that translates them.
+"""Calls to the operator: channels, enrolment, and gRPC's errors in our words (translated here only).
 
-Who the operator is, is proved by the CA of the pod's ConfigMap and the name `hawse-operator.<namespace>.svc`; the address comes from
-HAWSE_OPERATOR_SERVICE_HOST. Called by `identity` and `control`.
+Who the operator is, is proved by the CA of the pod's ConfigMap and the name `hawse-operator.<namespace>.svc`; the
+address comes from HAWSE_OPERATOR_SERVICE_HOST. Called by `operator_link` and `control`.
 """
 
 import grpc

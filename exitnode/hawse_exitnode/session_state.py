@@ -218,6 +218,13 @@ class DrainStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeNamed:
+    """This process learned who it is: it enrolled."""
+
+    node: NodeFacts
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
 
@@ -231,6 +238,7 @@ Event: TypeAlias = (
     | RelayAnswered
     | RelayFailed
     | DrainStarted
+    | NodeNamed
     | Tick
 )
 

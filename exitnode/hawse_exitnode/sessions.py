@@ -31,6 +31,7 @@ from hawse_exitnode.session_state import (
     LinkClosed,
     LinkOpened,
     Moment,
+    NodeNamed,
     OperatorChanged,
     Phase,
     Relay,
@@ -69,6 +70,8 @@ def step(state: State, event: Event, now: Moment) -> Step:
             return (state, ()) if link is None else _operator_away(state, link, now)
         case DrainStarted(deadline_ms, reason):
             return _drain(state, Draining(deadline_ms, reason))
+        case NodeNamed(node):
+            return dataclasses.replace(state, node=node), ()
         case Tick():
             return _tick(state, now)
         case _:

@@ -1,4 +1,4 @@
-"""Settings of the exit node from its environment (docs/design/0001-contracts.md §2). Pure: the environment is an argument.
+"""Settings of the exit node from its environment (docs/design/0001-contracts.md §2), which is an argument here.
 
 All that is missing or wrong is said at once. Called by `__main__`.
 """

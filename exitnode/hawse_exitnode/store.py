@@ -1,12 +1,12 @@
 """What outlives a restart of the container: identity and configuration, in HAWSE_STATE_DIR.
 
-The directory is an emptyDir of medium Memory (decisions.md 10): it holds keys, so it must not be on a disk, and it goes with the
-pod. Files are 0600, written whole and renamed over the old one; a checksum in the first line tells a torn or changed file,
-which is ignored with a warning: the operator is asked then. Called by `supervisor`; blocking, so writes run in a thread.
+The directory is an emptyDir of medium Memory (decisions.md 10): it holds keys, so it must not be on a disk, and it goes
+with the pod. Files are 0600, written whole and renamed over the old one; a checksum in the first line tells a torn or
+changed file, which is ignored with a warning: the operator is asked then. Called by `supervisor`; blocking, so writes
+run in a thread.
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import logging
@@ -72,7 +72,7 @@ class Store:
                 roots=[_bytes(text) for text in body["roots"]],
             )
         except (KeyError, TypeError, ValueError) as exc:
-            self._ignored(IDENTITY_FILE, exc)
+            self._ignored(IDENTITY_FILE, type(exc).__name__)
             return None
 
     def save_configuration(self, kept: Kept) -> None:
@@ -97,7 +97,7 @@ class Store:
             materials = [control_pb2.Material.FromString(_bytes(text)) for text in body["materials"]]
             return Kept(int(body["term"]), objects, materials)
         except (AttributeError, KeyError, TypeError, ValueError, DecodeError) as exc:
-            self._ignored(CONFIGURATION_FILE, exc)
+            self._ignored(CONFIGURATION_FILE, type(exc).__name__)
             return None
 
     def forget(self) -> None:
@@ -121,25 +121,28 @@ class Store:
         path = self._directory / name
         try:
             if path.stat().st_size > MAX_BYTES:
-                raise ValueError(f"larger than {MAX_BYTES} bytes")
+                self._ignored(name, f"larger than {MAX_BYTES} bytes")
+                return None
             digest, _, payload = path.read_bytes().partition(b"\n")
             if hashlib.sha256(payload).hexdigest().encode() != digest:
-                raise ValueError("its checksum does not fit")
+                self._ignored(name, "its checksum does not fit")
+                return None
             body = json.loads(payload)
-            if not isinstance(body, dict) or body.get("format") != FORMAT:
-                raise ValueError("written by another version")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as exc:
-            self._ignored(name, exc)
+            self._ignored(name, type(exc).__name__)
+            return None
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            self._ignored(name, "written by another version")
             return None
         return body
 
-    def _ignored(self, name: str, exc: Exception) -> None:
-        cause = type(exc).__name__ if isinstance(exc, binascii.Error) else str(exc)
+    def _ignored(self, name: str, cause: str) -> None:
+        """Causes are words of ours or names of classes: messages of parsers may quote key material."""
         logger.warning(
             "kept state is not usable and is ignored; the operator is asked instead",
-            extra={"file": str(self._directory / name), "cause": cause[:200]},
+            extra={"file": str(self._directory / name), "cause": cause},
         )
 
 

@@ -1,0 +1,104 @@
+"""Carries events of the core into the session table and the table's commands back. Shell; decides nothing.
+
+One per process, on the event loop: `run` reads the core, everybody else calls `feed`. A command for a link that is gone
+is ignored by the core.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import assert_never
+
+from hawse_api.ir import control_pb2
+from hawse_exitnode import keys, sessions
+from hawse_exitnode.errors import StartError
+from hawse_exitnode.session_state import (
+    Bind,
+    Close,
+    Command,
+    Event,
+    FrameCame,
+    LinkClosed,
+    LinkOpened,
+    Moment,
+    Relay,
+    RelayFailed,
+    Send,
+    State,
+)
+from hawse_tunnel.core import TunnelCore
+from hawse_tunnel.events import CoreFailed, FrameReceived, LinkDown, LinkUp
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Owner of the session state."""
+
+    def __init__(self, core: TunnelCore, state: State, relay: Callable[[control_pb2.RelayRequest], bool]) -> None:
+        self._core = core
+        self.state = state
+        self._relay = relay
+
+    async def run(self) -> None:
+        """Until the core is closed.
+
+        Raises:
+            StartError: a long-lived task of the core died; only a new process helps.
+        """
+        async for event in self._core.events():
+            match event:
+                case LinkUp():
+                    agent = keys.agent_of(event.peer_certificate) if event.peer_certificate else None
+                    certificate, nonce = event.peer_certificate, secrets.token_bytes(32)
+                    self.feed(LinkOpened(event.link, event.alpn, event.remote, agent, certificate, nonce))
+                case FrameReceived():
+                    self.feed(FrameCame(event.link, event.frame))
+                case LinkDown():
+                    self._log_down(event)
+                    self.feed(LinkClosed(event.link))
+                case CoreFailed(what):
+                    raise StartError(f"the data plane failed: {what}")
+                case _:
+                    assert_never(event)
+
+    def feed(self, event: Event) -> None:
+        """One step of the table, carried out at once."""
+        now = Moment(time.monotonic(), datetime.now(UTC).timestamp())
+        self.state, commands = sessions.step(self.state, event, now)
+        for command in commands:
+            self._carry_out(command)
+
+    def session_report(self) -> control_pb2.SessionReport:
+        """All sessions now, with the round trip times that the core measured."""
+        rtt_ms = {link.link: link.rtt_ms for link in self._core.snapshot().links}
+        return sessions.report(self.state, rtt_ms)
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Send(link, frame):
+                if frame.WhichOneof("frame") == "refused":
+                    self._log_refusal(link, frame.refused.code, frame.refused.message)
+                self._core.send(link, frame)
+            case Close(link, code, reason):
+                self._core.close_link(link, code, reason)
+            case Bind(link, tunnel_uids):
+                self._core.bind_link(link, tunnel_uids)
+            case Relay(request):
+                if not self._relay(request):
+                    self.feed(RelayFailed(request.id))
+            case _:
+                assert_never(command)
+
+    def _log_refusal(self, link: int, code: str, message: str) -> None:
+        known = self.state.links.get(link)
+        agent = str(known.identity) if known is not None and known.identity is not None else ""
+        logger.info("link refused", extra={"link": link, "agent": agent, "code": code, "why": message})
+
+    def _log_down(self, event: LinkDown) -> None:
+        known = self.state.links.get(event.link)
+        if known is not None and known.identity is not None:
+            extra = {"agent": str(known.identity), "by": str(event.by), "code": event.code, "why": event.reason[:200]}
+            logger.info("session ended", extra=extra)

@@ -1,0 +1,110 @@
+"""Prometheus metrics, read from the core's snapshot at each scrape (docs: names below are API). Used by `admin`.
+
+Tunnels are labelled by namespace and name, never by hostname; a tunnel that was removed disappears. Nothing is counted
+twice in Python: the data plane counts, this module names.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from hawse_api.ir import core_pb2
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything that a scrape shows."""
+
+    snapshot: core_pb2.Snapshot
+    tunnels: Mapping[str, tuple[str, str]]
+    """UID -> (namespace, name)."""
+    sessions: int
+    synced: bool
+    term: int
+    objects: Mapping[str, int]
+    """Kind -> count."""
+    certificate_expires_at: float
+    """Unix seconds; 0 = no certificate yet."""
+
+
+class NodeCollector(Collector):
+    """Translates a reading."""
+
+    def __init__(self, read: Callable[[], Reading]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by prometheus_client for each scrape."""
+        reading = self._read()
+        yield from _edge(reading.snapshot)
+        yield from _tunnels(reading)
+        yield from _node(reading)
+
+
+def build_registry(read: Callable[[], Reading]) -> CollectorRegistry:
+    """A registry of its own: nothing of the process's default one."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(NodeCollector(read))
+    return registry
+
+
+def _edge(snapshot: core_pb2.Snapshot) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        "hawse_edge_connections_open", "Visitors' connections that are open.", value=snapshot.connections_open
+    )
+    for name, text, value in (
+        ("hawse_edge_connections", "Visitors' connections accepted.", snapshot.connections_total),
+        ("hawse_edge_connections_refused", "Connections refused at a limit.", snapshot.connections_refused),
+        ("hawse_edge_handshakes_failed", "TLS handshakes that failed.", snapshot.handshakes_failed),
+        ("hawse_edge_unknown_host", "Requests that met no tunnel.", snapshot.unknown_host),
+        ("hawse_core_events_dropped", "Events of the core that Python did not take.", snapshot.events_dropped),
+    ):
+        yield CounterMetricFamily(name, text, value=value)
+
+
+def _tunnels(reading: Reading) -> Iterable[Metric]:
+    labels = ["namespace", "tunnel"]
+    requests = CounterMetricFamily("hawse_tunnel_requests", "Requests by class of status.", labels=[*labels, "class"])
+    errors = CounterMetricFamily("hawse_tunnel_errors", "Answers of the edge itself.", labels=[*labels, "code"])
+    moved = CounterMetricFamily(
+        "hawse_tunnel_bytes", "Bytes to (in) and from (out) apps.", labels=[*labels, "direction"]
+    )
+    in_flight = GaugeMetricFamily("hawse_tunnel_requests_in_flight", "Requests not answered yet.", labels=labels)
+    for tunnel in reading.snapshot.tunnels:
+        known = reading.tunnels.get(tunnel.tunnel_uid)
+        if known is None:
+            continue
+        for index, count in enumerate(tunnel.by_class):
+            if 1 <= index <= 5:
+                requests.add_metric([*known, f"{index}xx"], count)
+        for code, count in tunnel.errors.items():
+            errors.add_metric([*known, code], count)
+        moved.add_metric([*known, "in"], tunnel.bytes_in)
+        moved.add_metric([*known, "out"], tunnel.bytes_out)
+        in_flight.add_metric(list(known), tunnel.in_flight)
+    yield from (requests, errors, moved, in_flight)
+
+
+def _node(reading: Reading) -> Iterable[Metric]:
+    yield GaugeMetricFamily("hawse_sessions", "Agents' sessions on this exit node.", value=reading.sessions)
+    yield GaugeMetricFamily(
+        "hawse_links_open", "Agents' connections, also before admission.", value=len(reading.snapshot.links)
+    )
+    yield GaugeMetricFamily(
+        "hawse_control_synced", "1: the operator's configuration is in force.", value=reading.synced
+    )
+    yield GaugeMetricFamily("hawse_control_term", "Term of the operator that was obeyed last.", value=reading.term)
+    yield GaugeMetricFamily(
+        "hawse_certificate_expires_timestamp_seconds",
+        "When this exit node's certificate ends.",
+        value=reading.certificate_expires_at,
+    )
+    held = GaugeMetricFamily("hawse_configuration_objects", "Objects in force.", labels=["kind"])
+    for kind, count in sorted(reading.objects.items()):
+        held.add_metric([kind], count)
+    yield held

@@ -1,0 +1,184 @@
+"""What both ways of running an exit node share: core, session table, holdings, listeners, admin, drain. Shell.
+
+`supervisor` adds the operator, `static` a file. Order of the end: readiness off, agents are told to leave, requests in
+flight finish until the drain timeout, the core closes its listeners and links.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hawse_api import names
+from hawse_api.ir import control_pb2, core_pb2
+from hawse_exitnode import keys, metrics, pages, sessions
+from hawse_exitnode.dispatcher import Dispatcher
+from hawse_exitnode.errors import StartError
+from hawse_exitnode.holdings import Holdings
+from hawse_exitnode.session_state import DirectoryChanged, DrainStarted, NodeFacts, NodeNamed, State, Tick
+from hawse_tunnel import errors as tunnel_errors
+from hawse_tunnel.core import TunnelCore
+
+logger = logging.getLogger(__name__)
+
+DIRECTORY_PAUSE_S = 0.02
+"""Changes within it are one: a snapshot of thousands of tunnels is offered once."""
+TICK_S = 0.5
+DRAIN_POLL_S = 0.1
+MIN_DRAIN_S = 0.5
+"""Long enough for Drain frames to leave."""
+_PORT_IN_USE = names.BY_NAME["PORT_IN_USE"].code
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Where the node listens."""
+
+    host: str
+    https_port: int
+    agents_port: int
+    admin_port: int
+
+    def address(self, port: int) -> str:
+        """For the core."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+
+class Node:
+    """One exit node process around one core."""
+
+    def __init__(
+        self,
+        core: TunnelCore,
+        listeners: Listeners,
+        facts: NodeFacts,
+        *,
+        relay: Callable[[control_pb2.RelayRequest], bool],
+        static: bool,
+    ) -> None:
+        self._core = core
+        self._listeners = listeners
+        self._facts = facts
+        self._dirty = asyncio.Event()
+        self.unsaved = asyncio.Event()
+        """Set when there is something new to keep over a restart."""
+        self.holdings = Holdings(core, facts.version, on_change=self._on_change)
+        self.dispatcher = Dispatcher(core, State(facts, static=static), relay)
+        self.listening = False
+        self.draining = False
+        self._identity: keys.NodeIdentity | None = None
+
+    def _on_change(self) -> None:
+        self._dirty.set()
+        self.unsaved.set()
+
+    # --- identity and listeners --------------------------------------------------------------------------------------
+    def use_identity(self, identity: keys.NodeIdentity) -> None:
+        """The certificate of handshakes from now on."""
+        self._identity = identity
+        self._facts = dataclasses.replace(
+            self._facts, exit_node=identity.exit_node, region=identity.region, domain=identity.domain
+        )
+        self.dispatcher.feed(NodeNamed(self._facts))
+        self.unsaved.set()
+        if self.listening:
+            self._core.rotate_identity(identity.to_core())
+
+    async def listen(self) -> None:
+        """Serve visitors and agents. Needs an identity and a whole configuration.
+
+        Raises:
+            StartError: a port is taken, or the address is not ours.
+        """
+        if self.listening or self._identity is None:
+            return
+        options = core_pb2.EdgeOptions(pages=pages.render_pages(), served_by=self._identity.exit_node)
+        self.refresh_directory()
+        try:
+            await self._core.serve_links(self._listeners.address(self._listeners.agents_port), self._identity.to_core())
+            await self._core.serve_edge(self._listeners.address(self._listeners.https_port), options)
+        except tunnel_errors.TunnelError as exc:
+            raise StartError(f"cannot serve: {exc}") from exc
+        self.listening = True
+        logger.info(
+            "serving",
+            extra={"https": self._listeners.address(self._listeners.https_port), "agents": self._listeners.agents_port},
+        )
+
+    def check_ports(self) -> None:
+        """Fail at once, and not after minutes of waiting for an operator, if a port is taken.
+
+        Raises:
+            StartError: naming the port.
+        """
+        for kind, port, what in (
+            (socket.SOCK_STREAM, self._listeners.https_port, "visitors (TCP)"),
+            (socket.SOCK_DGRAM, self._listeners.agents_port, "agents (UDP)"),
+        ):
+            family = socket.AF_INET6 if ":" in self._listeners.host else socket.AF_INET
+            with socket.socket(family, kind) as probe:
+                if kind == socket.SOCK_STREAM:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self._listeners.host, port))
+                except OSError as exc:
+                    where = self._listeners.address(port)
+                    raise StartError(f"cannot listen on {where} for {what}: {exc.strerror} ({_PORT_IN_USE})") from exc
+
+    # --- tasks -------------------------------------------------------------------------------------------------------
+    async def run_directory(self) -> None:
+        """Offer agents what the configuration says, whenever it changes."""
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(DIRECTORY_PAUSE_S)
+            self.refresh_directory()
+
+    def refresh_directory(self) -> None:
+        """Bring the session table up to the configuration."""
+        self._dirty.clear()
+        self.dispatcher.feed(DirectoryChanged(self.holdings.directory()))
+
+    async def run_ticks(self) -> None:
+        """Let deadlines pass."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.dispatcher.feed(Tick())
+
+    async def drain(self, timeout_s: float, reason: str) -> None:
+        """Tell agents to leave and let requests finish; returns when nothing is left or the time is over."""
+        self.draining = True
+        logger.info("draining", extra={"timeout_s": timeout_s, "sessions": sessions.active(self.dispatcher.state)})
+        if not self.listening:
+            return
+        self.dispatcher.feed(DrainStarted(round(timeout_s * 1000), reason))
+        started = time.monotonic()
+        while (passed_s := time.monotonic() - started) < timeout_s:
+            if passed_s >= MIN_DRAIN_S and self._is_idle():
+                break
+            await asyncio.sleep(DRAIN_POLL_S)
+        logger.info("drained", extra={"after_s": round(time.monotonic() - started, 1)})
+
+    def _is_idle(self) -> bool:
+        return not any(tunnel.in_flight for tunnel in self._core.snapshot().tunnels)
+
+    # --- what others see ---------------------------------------------------------------------------------------------
+    def reading(self, *, synced: bool) -> metrics.Reading:
+        """For /metrics."""
+        held = self.holdings.objects
+        return metrics.Reading(
+            snapshot=self._core.snapshot(),
+            tunnels={
+                one.obj.tunnel.uid: (one.obj.tunnel.namespace, one.obj.tunnel.name)
+                for one in held.values()
+                if one.obj.WhichOneof("object") == "tunnel"
+            },
+            sessions=sessions.active(self.dispatcher.state),
+            synced=synced,
+            term=self.holdings.term,
+            objects=Counter(key.partition("/")[0] for key in held),
+            certificate_expires_at=0.0 if self._identity is None else self._identity.not_after.timestamp(),
+        )
