@@ -168,4 +168,55 @@ mod tests {
         );
         assert_eq!(limits.headers, 100);
     }
+
+    /// Name and value of a row of the table for people; durations in ms.
+    fn rows(table: &str) -> Vec<(String, u128)> {
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let row = |line: &str| {
+            let cells = cells(line);
+            let name = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?.to_owned();
+            Some((name, cells.get(2)?.parse().unwrap()))
+        };
+        table.lines().filter_map(row).collect()
+    }
+
+    #[test]
+    fn the_page_for_people_says_the_same() {
+        let page = rows(include_str!("../../../../docs/edge-limits.md"));
+        let source = include_str!("limits.rs");
+        let d = Limits::default();
+        let mut expected = vec![
+            ("max_connections".to_owned(), d.connections as u128),
+            ("max_connections_per_address".into(), d.connections_per_address as u128),
+            ("max_concurrent_streams".into(), d.streams.into()),
+            ("max_header_bytes".into(), d.header_bytes as u128),
+            ("max_headers".into(), d.headers as u128),
+            ("header_timeout_ms".into(), d.header_timeout.as_millis()),
+            ("handshake_timeout_ms".into(), d.handshake_timeout.as_millis()),
+            ("request_timeout_ms".into(), d.request_timeout.as_millis()),
+            ("idle_timeout_ms".into(), d.idle_timeout.as_millis()),
+        ];
+        expected.extend(source.lines().filter_map(constant));
+        let mut page: Vec<_> = page.into_iter().collect();
+        page.sort();
+        expected.sort();
+        assert_eq!(page, expected);
+    }
+
+    /// A line `pub(crate) const NAME: Type = VALUE;` of this file.
+    fn constant(line: &str) -> Option<(String, u128)> {
+        let (name, rest) = line.strip_prefix("pub(crate) const ")?.split_once(':')?;
+        let (_, value) = rest.split_once('=')?;
+        let value = value.trim().trim_end_matches(';').replace('_', "");
+        let inside = |from: &str| value.strip_prefix(from)?.strip_suffix(')')?.parse::<u128>().ok();
+        let number = inside("Duration::fromsecs(")
+            .map(|seconds| seconds * 1000)
+            .or_else(|| inside("Duration::frommillis("))
+            .or_else(|| value.parse().ok())
+            .or_else(|| {
+                let (number, shift) = value.split_once("<<")?;
+                Some(number.trim().parse::<u128>().ok()? << shift.trim().parse::<u32>().ok()?)
+            });
+        Some((name.to_owned(), number.unwrap()))
+    }
 }

@@ -4,7 +4,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests panic and own their tasks"
+    clippy::too_many_lines,
+    clippy::large_futures,
+    reason = "tests panic, own their tasks, are tables, and don't care about the size of a future"
 )]
 
 mod support;

@@ -140,7 +140,8 @@ impl Front {
             .keep_alive_timeout(limits::H2_PING_TIMEOUT)
             .enable_connect_protocol()
             .serve_connection(io, self.service(&connection));
-        drive(served, &connection, drain).await;
+        // hyper's HTTP/2 server is large; on the heap it doesn't make every connection's task as large.
+        Box::pin(drive(served, &connection, drain)).await;
     }
 
     fn service(self: &Arc<Self>, connection: &Arc<Connection>) -> Requests {

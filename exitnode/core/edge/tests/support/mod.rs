@@ -3,7 +3,10 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    missing_docs,
+    clippy::expect_used,
     clippy::unwrap_used,
+    clippy::large_futures,
     reason = "each test binary uses a part of it, and tests panic"
 )]
 
