@@ -1,7 +1,11 @@
 from collections.abc import Sequence
+from typing import final
+
+__all__ = ["Core", "__version__"]
 
 __version__: str
 
+@final
 class Core:
     """The Rust data plane of one process. Thread-safe; every command returns at once.
 

@@ -1,13 +1,15 @@
-"""Two cores in one process, joined by real QUIC on loopback: the asyncio face of the tunnel as exit node and agent use it."""
+"""Two cores in one process, joined by real QUIC on loopback: the face of the tunnel as exit node and agent use it."""
 
 import asyncio
 import contextlib
 import inspect
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -15,8 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
 from hawse_api import names
-from hawse_api.ir import core_pb2, frames_pb2
+from hawse_api.ir import core_pb2, frames_pb2, ir_pb2
+from hawse_tunnel import core as tunnel_core
 from hawse_tunnel import errors
 from hawse_tunnel._core import Core
 from hawse_tunnel.core import TunnelCore
@@ -241,10 +245,12 @@ async def test_a_dial_that_is_cancelled_leaves_no_link(node: Peer, agent: Peer, 
     dial.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dial
+    kept = await agent.core.dial(link_request(address, ca.issue("agent")))
+    agent.core.send(kept.link, hello())
     async with asyncio.timeout(10):
-        while agent.core.snapshot().links or not agent.core._closed and agent.core._unseen:
+        while [link.link for link in agent.core.snapshot().links] != [kept.link]:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.02)
-    assert not agent.seen
+    assert [event for event in agent.seen if isinstance(event, LinkUp)] == [kept]
 
 
 @pytest.mark.parametrize(
@@ -266,12 +272,89 @@ async def test_bad_arguments_are_rejected_at_the_call(
         call(agent.core)
 
 
-async def test_a_frame_over_the_limit_is_rejected_by_its_sender(
-    node: Peer, agent: Peer, address: str, ca: Ca
-) -> None:
+async def test_a_frame_over_the_limit_is_rejected_by_its_sender(node: Peer, agent: Peer, address: str, ca: Ca) -> None:
     ours, _ = await linked(node, agent, address, ca)
     with pytest.raises(errors.RejectedError, match="longer than 65536"):
         node.core.send(ours.link, frames_pb2.Frame(enrolled=frames_pb2.EnrolResponse(chain=[bytes(70_000)])))
+
+
+async def serve_shop(node: Peer, agent: Peer, address: str, ca: Ca, app: tuple[str, int]) -> str:
+    """The whole way of a visitor, up to `app`; returns where the edge listens."""
+    site = ca.issue("shop.tunnels.example.test")
+    chain, key = (
+        pem(site.chain[0]),
+        serialization.load_der_private_key(site.key, None).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )
+    assert node.core.put_certificate("certificate/site", chain, key) == ""
+    fleet = ir_pb2.Fleet(name="main", domain="tunnels.example.test", certificate_id="certificate/site")
+    assert node.core.apply(ir_pb2.Object(key="fleet", fleet=fleet)) == ""
+    tunnel = ir_pb2.Tunnel(
+        uid="uid-1",
+        namespace="team-a",
+        name="shop",
+        hostname="shop.tunnels.example.test",
+        holder_generation=1,
+        agent=ir_pb2.AgentTarget(token_uid="token-1"),
+        app_protocol=ir_pb2.APP_PROTOCOL_HTTP1,
+    )
+    assert node.core.apply(ir_pb2.Object(key="tunnel/uid-1", tunnel=tunnel)) == ""
+    ours, theirs = await linked(node, agent, address, ca)
+    agent.core.attach(theirs.link, {"uid-1": app})
+    node.core.bind_link(ours.link, ["uid-1"])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        edge = f"127.0.0.1:{probe.getsockname()[1]}"
+    await node.core.serve_edge(edge)
+    return edge
+
+
+def pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+
+
+async def ask(edge: str, ca: Ca, path: str = "/") -> tuple[int, dict[str, str], bytes]:
+    """A visitor's request over HTTP/1.1 and TLS: status, head, body."""
+    context = ssl.create_default_context(cadata=ca.der)
+    host, port = edge.split(":")
+    name = "shop.tunnels.example.test"
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=context, server_hostname=name)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()
+    status, *lines = head.decode().split("\r\n")
+    fields = dict(line.lower().split(": ", 1) for line in lines)
+    return int(status.split()[1]), fields, body
+
+
+async def test_a_visitor_reaches_the_app_and_learns_which_hop_failed(
+    node: Peer, agent: Peer, address: str, ca: Ca
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        body = request.split()[1]
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    app = await asyncio.start_server(answer, "127.0.0.1", 0)
+    edge = await serve_shop(node, agent, address, ca, app.sockets[0].getsockname())
+    assert (await ask(edge, ca, "/cart?x=1"))[::2] == (200, b"/cart?x=1")
+    app.close()
+    status, fields, _ = await ask(edge, ca)
+    assert (status, fields["x-hawse-error"]) == (502, "hawse-1003")
+    agent.core.close_link(next(event.link for event in agent.seen if isinstance(event, LinkUp)), 0, "bye")
+    await node.wait(LinkDown)
+    status, fields, _ = await ask(edge, ca)
+    assert (status, fields["x-hawse-error"]) == (503, "hawse-1002")
+    snapshot = node.core.snapshot()
+    assert [(tunnel.tunnel_uid, tunnel.requests) for tunnel in snapshot.tunnels] == [("uid-1", 3)]
 
 
 async def test_a_closed_core_says_so_and_ends_its_events(ca: Ca) -> None:
@@ -315,11 +398,7 @@ def test_a_fork_cannot_use_the_core() -> None:
 
 
 def test_the_stub_has_exactly_what_the_module_has() -> None:
-    from pathlib import Path
-
-    import hawse_tunnel
-
-    stub = (Path(hawse_tunnel.__file__).parent / "_core.pyi").read_text()
+    stub = (Path(tunnel_core.__file__).parent / "_core.pyi").read_text()
     declared = {line.split("def ")[1].split("(")[0] for line in stub.splitlines() if line.startswith("    def ")}
     assert declared - {"__new__"} == {name for name in dir(Core) if not name.startswith("__")}
     for name in declared - {"__new__"}:
