@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -92,10 +93,11 @@ def test_a_websocket_echoes_through_the_tunnel(served: Loopback) -> None:
     place = served.nodes[0].place
     context = ssl.create_default_context(cafile=str(served.ca_file))
     url = f"wss://{served.host}:{place.https_port}/ws"
-    with websocket(url, host=place.address, ssl=context, server_hostname=served.host, proxy=None) as socket:
+    raw = socket.create_connection((place.address, place.https_port), timeout=10)
+    with websocket(url, sock=raw, ssl=context, server_hostname=served.host, proxy=None) as echo:
         for message in ("hello", "x" * 100_000, b"\x00" * 70_000):
-            socket.send(message)
-            assert socket.recv(timeout=10) == message
+            echo.send(message)
+            assert echo.recv(timeout=10) == message
 
 
 def test_status_shows_the_running_agent(served: Loopback) -> None:
