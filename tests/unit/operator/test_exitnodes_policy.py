@@ -1,0 +1,60 @@
+"""ExitNodes: what is accepted, and where they are reached."""
+
+from typing import Any
+
+import pytest
+
+from hawse_operator.policies import exitnodes, facts
+from support.objects import exit_node, fleet, pod_body
+
+PODS = [facts.read_pod(pod_body(f"p{n}", ip=f"127.0.1.{n}", ready=n != 3)) for n in (2, 1, 3)]
+
+
+def test_a_good_exit_node_violates_nothing() -> None:
+    assert exitnodes.violations_of_exit_node(exitnodes.ExitNodeInput(exit_node(), fleet(), ("default",))) == ()
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    given = exitnodes.ExitNodeInput(exit_node(spec={"replicas": 2}), None, ("eu",))
+    missing, several = exitnodes.violations_of_exit_node(given)
+    assert (missing.reason, missing.message) == ("FleetNotFound", 'Fleet "default" does not exist. Existing: eu.')
+    assert several.reason == "NeedsBackhaul"
+    assert several.message == (
+        "spec.replicas is 2; more than one replica needs backhaul between pods, which is not there yet. "
+        "Set it to 1 and add ExitNodes instead."
+    )
+
+
+def test_a_fleet_that_is_not_accepted_is_told_from_a_missing_one() -> None:
+    (found,) = exitnodes.violations_of_exit_node(exitnodes.ExitNodeInput(exit_node(), None, ("default",)))
+    assert found.reason == "FleetNotReady"
+
+
+@pytest.mark.parametrize(
+    ("address", "service", "expected", "port"),
+    [
+        pytest.param({"type": "PodIPs"}, (), ("127.0.1.1", "127.0.1.2"), 7443, id="addresses of ready pods"),
+        pytest.param(
+            {"type": "Service", "service": {}},
+            ("b.example", "a.example"),
+            ("a.example", "b.example"),
+            9443,
+            id="a Service",
+        ),
+        pytest.param({"type": "Static", "static": {"ips": ["203.0.113.7"]}}, (), ("203.0.113.7",), 9443, id="as given"),
+    ],
+)
+def test_an_exit_node_is_reached_where_its_spec_says(
+    address: dict[str, Any], service: tuple[str, ...], expected: tuple[str, ...], port: int
+) -> None:
+    node = exit_node(spec={"address": address})
+    assert exitnodes.addresses_of(node, PODS, service) == expected
+    assert exitnodes.agents_port(node, fleet(spec={"listeners": {"agents": 9443}})) == port
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("203.0.113.7", "203.0.113.7:7443"), ("2001:db8::1", "[2001:db8::1]:7443"), ("lb.example", "lb.example:7443")],
+)
+def test_addresses_get_their_port(address: str, expected: str) -> None:
+    assert exitnodes.with_port(address, 7443) == expected

@@ -1,0 +1,66 @@
+"""Merging patches into manifests, and telling whether a live object covers what is wanted."""
+
+from typing import Any
+
+import pytest
+
+from hawse_operator.manifests.merging import covers, merge
+
+
+@pytest.mark.parametrize(
+    ("base", "patch", "expected"),
+    [
+        pytest.param({"a": 1}, {"b": 2}, {"a": 1, "b": 2}, id="a new field"),
+        pytest.param({"a": {"x": 1}}, {"a": {"y": 2}}, {"a": {"x": 1, "y": 2}}, id="a field of an object"),
+        pytest.param({"a": 1, "b": 2}, {"a": None}, {"b": 2}, id="null removes"),
+        pytest.param({"a": [1, 2]}, {"a": [3]}, {"a": [3]}, id="a plain list is replaced"),
+        pytest.param(
+            {"containers": [{"name": "main", "image": "x", "env": [{"name": "A", "value": "1"}]}]},
+            {"containers": [{"name": "main", "env": [{"name": "B", "value": "2"}]}, {"name": "side"}]},
+            {
+                "containers": [
+                    {"name": "main", "image": "x", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
+                    {"name": "side"},
+                ]
+            },
+            id="containers and env are merged by name",
+        ),
+        pytest.param({"a": [{"name": "x"}]}, {"a": []}, {"a": [{"name": "x"}]}, id="an empty list adds nothing"),
+        pytest.param({"a": [{"name": "x"}]}, {"a": ["y"]}, {"a": ["y"]}, id="lists of other things are replaced"),
+        pytest.param({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}, id="another type replaces"),
+    ],
+)
+def test_a_patch_is_merged(base: dict[str, Any], patch: dict[str, Any], expected: dict[str, Any]) -> None:
+    before = repr(base)
+    assert merge(base, patch) == expected
+    assert repr(base) == before, "the base is not changed"
+
+
+WANTED = {"spec": {"replicas": 1, "containers": [{"name": "main", "image": "x"}], "args": ["a", "b"]}}
+
+
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        pytest.param(WANTED, True, id="the same"),
+        pytest.param(
+            {"spec": WANTED["spec"] | {"defaulted": 1}, "status": {}}, True, id="defaults and status do not count"
+        ),
+        pytest.param(
+            {"spec": WANTED["spec"] | {"containers": [{"name": "side"}, {"name": "main", "image": "x", "d": 1}]}},
+            True,
+            id="a container that others added does not count",
+        ),
+        pytest.param({"spec": WANTED["spec"] | {"replicas": 2}}, False, id="another value"),
+        pytest.param(
+            {"spec": WANTED["spec"] | {"containers": [{"name": "main", "image": "y"}]}}, False, id="another image"
+        ),
+        pytest.param({"spec": WANTED["spec"] | {"containers": []}}, False, id="no container"),
+        pytest.param({"spec": WANTED["spec"] | {"args": ["a"]}}, False, id="a shorter plain list"),
+        pytest.param({"spec": WANTED["spec"] | {"args": "a"}}, False, id="no list"),
+        pytest.param({"spec": None}, False, id="nothing"),
+        pytest.param({}, False, id="no field"),
+    ],
+)
+def test_a_live_object_covers_what_is_wanted(live: dict[str, Any], expected: bool) -> None:
+    assert covers(live, WANTED) is expected
