@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -81,7 +82,12 @@ impl Node {
         let thread = std::thread::Builder::new()
             .name("hawse-core".to_owned())
             .spawn(move || {
-                runtime.block_on(run_node(&worker, queue));
+                let work = AssertUnwindSafe(|| runtime.block_on(run_node(&worker, queue)));
+                if let Err(panic) = catch_unwind(work) {
+                    worker
+                        .events
+                        .push(Event::Failed(format!("runtime: {}", panic_text(&*panic))));
+                }
                 runtime.shutdown_background(); // a name resolution may still block a helper thread
             })?;
         *node.running() = Some(Running { commands, thread });
@@ -249,3 +255,6 @@ impl Events for Reporter {
         self.0.push(Event::LinkDown(link, down.encode_to_vec()));
     }
 }
+
+#[cfg(test)]
+mod tests;

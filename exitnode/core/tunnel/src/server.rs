@@ -44,7 +44,9 @@ impl Tunnel {
         let config = tls::server_config(identity)?;
         let endpoint =
             socket::endpoint(address, Some(config)).map_err(|source| ListenFault::Bind { address, source })?;
-        self.add_server(endpoint.clone());
+        if !self.add_server(endpoint.clone()) {
+            endpoint.close(0u32.into(), b"closing");
+        }
         Ok(Listening {
             tunnel: self.clone(),
             endpoint,

@@ -5,7 +5,7 @@
 //! nobody takes a cut message for a whole one. Buffers are held only while bytes flow. Called by agent.rs.
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use hawse_proto::codes;
@@ -24,18 +24,23 @@ struct Broken;
 /// Copies both ways until both are over; `rest` came with the opening. Not cancel safe: dropping it cuts both sides.
 pub(crate) async fn run(stream: (SendStream, RecvStream), mut app: TcpStream, rest: Bytes, counters: &Counters) {
     let (mut send, mut recv) = stream;
+    let request_is_whole = AtomicBool::new(false);
     let outcome = {
         let (read, write) = app.split();
-        tokio::try_join!(
-            to_app(&mut recv, write, rest, counters),
-            from_app(read, &mut send, counters)
-        )
+        let to_app = async {
+            to_app(&mut recv, write, rest, counters).await?;
+            request_is_whole.store(true, Relaxed);
+            Ok(())
+        };
+        tokio::try_join!(to_app, from_app(read, &mut send, counters))
     };
     if outcome.is_err() {
-        // RST: the app must not take what it has for a whole request; the same towards the exit node.
-        let _ = app.set_zero_linger();
         let _ = send.reset(codes::APP_CLOSED.number.into());
         let _ = recv.stop(codes::APP_CLOSED.number.into());
+        if !request_is_whole.load(Relaxed) {
+            // RST: the app must not take what it has for a whole request.
+            let _ = app.set_zero_linger();
+        }
     }
 }
 

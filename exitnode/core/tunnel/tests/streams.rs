@@ -144,7 +144,13 @@ async fn refusals_carry_the_number_of_their_code() {
 async fn localhost_is_either_of_the_two_loopback_addresses() {
     let (node, agent, link, ours) = linked().await;
     node.tunnel.bind_link(link, vec!["shop".into()]);
-    for bind in ["127.0.0.1:0", "[::1]:0"] {
+    // Bound and not listening: on 127.0.0.1 this port refuses, and no other test can take it.
+    let refusing = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    refusing
+        .bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into())
+        .unwrap();
+    let port = refusing.local_addr().unwrap().as_socket().unwrap().port();
+    for bind in [("127.0.0.1", 0), ("::1", port)] {
         let Ok(listener) = tokio::net::TcpListener::bind(bind).await else {
             continue; // a machine without IPv6
         };
@@ -216,6 +222,26 @@ async fn a_visitor_who_leaves_breaks_the_apps_connection_instead_of_ending_the_r
 }
 
 #[tokio::test]
+async fn a_stream_that_is_put_away_after_its_end_closes_the_app_gently() {
+    let (seen, mut outcome) = tokio::sync::mpsc::channel(1);
+    let shop = shop(move |mut app| {
+        let seen = seen.clone();
+        async move {
+            let first = app.read_to_end(&mut Vec::new()).await.map_err(|error| error.kind());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let later = app.take_error().unwrap().map(|error| error.kind());
+            seen.send((first, later)).await.unwrap();
+        }
+    })
+    .await;
+    let mut stream = shop.open().await;
+    stream.write_all(b"GET").await.unwrap();
+    stream.shutdown().await.unwrap();
+    drop(stream);
+    assert_eq!(within(outcome.recv()).await.unwrap(), (Ok(3), None));
+}
+
+#[tokio::test]
 async fn an_idle_app_is_left_when_the_visitor_is_gone() {
     let shop = shop(|mut app| async move {
         let _ = app.read_to_end(&mut Vec::new()).await;
@@ -242,7 +268,8 @@ async fn readers_who_stall_do_not_hold_up_the_others() {
     })
     .await;
     let mut stalled = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..12 {
+        // More than the send window of a connection, 8 MiB, in all.
         let mut stream = shop.open().await;
         stream.write_all(b"L").await.unwrap();
         stalled.push(stream);
