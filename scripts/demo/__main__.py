@@ -37,13 +37,14 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("Visitors", visiting.visit_tunnel),
     ("What happens when things change", changes.change_things),
 )
+STAY = (len(STEPS) + 1, "Yours to try")
 
 
 def main() -> int:
     """Entry point."""
     report = Report(sys.stdout)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # SIGINT too: a shell's background job inherits it ignored
     programs.adopt_orphans()
     directory = Path(tempfile.mkdtemp(prefix="hawse-demo-"))
     try:
@@ -79,6 +80,8 @@ def _run(session: Session) -> int:
         report.line()
         report.line(f"Steps 1 to {len(STEPS)} took {seconds(time.monotonic() - started)}.")
         if not session.settings.check:
+            number, title = STAY
+            report.step(number, title)
             stay.stay_up(session)
     except DemoError as error:
         report.check(f"step {number} ({title}) ran to its end" if number else "the demo can start", held=False)

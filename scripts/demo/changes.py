@@ -54,6 +54,7 @@ def restore_tunnel(session: Session) -> None:
     tunnel = session.shell.get("tunnel", TUNNEL, "-n", NAMESPACE)
     host = (tunnel or {}).get("status", {}).get("hostname", "")
     session.report.check("the name is the one of before", host == session.hostname, host)
+    session.report.check("the agent serves it without a new start", session.serving_agent.running())
 
 
 def ask_for_the_name(session: Session) -> None:

@@ -132,14 +132,11 @@ def open_tunnel(session: Session) -> None:
 def connect_agent(session: Session) -> None:
     """Log in with the token of the Secret and start the agent."""
     shell = session.shell
-    token = f"kubectl get secret {TOKEN}-token -n {NAMESPACE}"
-    issued = shell.until("the token's Secret", lambda: shell.run(token, hop="operator").code == 0, timeout_s=20)
-    if not issued:
-        why = kube.describe(shell.get("agenttoken", TOKEN, "-n", NAMESPACE))
-        raise DemoError("operator", f"no Secret {TOKEN}-token was issued: {why}")
-    shell.show(
-        f"{token} -o jsonpath='{{.data.token}}' | base64 -d | hawse login -", hop="agent → exit node (enrolment)"
-    )
+    why = partial(_why_not, session, "agenttoken", TOKEN, "-n", NAMESPACE)
+    wait = f"kubectl wait --for=condition=Ready agenttoken/{TOKEN} -n {NAMESPACE} --timeout={_READY_S}s"
+    _wait(session, wait, "operator → AgentToken", why, "deployment/hawse-operator")
+    token = f"kubectl get secret {TOKEN}-token -n {NAMESPACE} -o jsonpath='{{.data.token}}'"
+    shell.show(f"{token} | base64 -d | hawse login -", hop="agent → exit node (enrolment)")
     command = f"hawse http {session.settings.app_port}"
     session.report.command(command)
     agent = session.programs.start(

@@ -10,7 +10,6 @@ from demo.visits import Protocol
 def stay_up(session: Session) -> None:
     """Serve until interrupted; say so when a part ends by itself."""
     report = session.report
-    report.step(7, "Yours to try")
     changes.come_back(session)
     _show(session)
     try:

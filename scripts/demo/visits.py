@@ -85,11 +85,14 @@ class Visitor:
 
     def visit(self, door: Door, protocol: Protocol) -> Visit:
         """One visit on a new connection."""
+        context = ssl.create_default_context(cafile=self.ca)
         started = time.monotonic()
         try:
             if protocol is Protocol.WEBSOCKET:
-                return self._talk(door, started)
-            return self._fetch(door, protocol, started)
+                return self._talk(door, context, started)
+            with self._client(protocol, context) as client:
+                started = time.monotonic()  # a visit is not the making of a client
+                return self._fetch(client, door, protocol, started)
         except (OSError, httpx.HTTPError, WebSocketException) as exc:
             problem = str(exc) or type(exc).__name__
             return Visit(door, protocol, 0, time.monotonic() - started, problem=problem)
@@ -105,20 +108,16 @@ class Visitor:
             case Protocol.WEBSOCKET:
                 return f".venv/bin/python scripts/demo/ws.py {where} wss://{self.host}:{door.port}/ws hello"
 
-    def _fetch(self, door: Door, protocol: Protocol, started: float) -> Visit:
+    def _client(self, protocol: Protocol, context: ssl.SSLContext) -> httpx.Client:
         second = protocol is Protocol.HTTP2
-        with httpx.Client(
-            verify=ssl.create_default_context(cafile=self.ca),
-            http1=not second,
-            http2=second,
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-        ) as client:
-            answer = client.get(
-                f"https://{door.address}:{door.port}/",
-                headers={"Host": f"{self.host}:{self.port}", "Accept": "text/html"},
-                extensions={"sni_hostname": self.host},
-            )
+        return httpx.Client(verify=context, http1=not second, http2=second, timeout=_TIMEOUT_S, trust_env=False)
+
+    def _fetch(self, client: httpx.Client, door: Door, protocol: Protocol, started: float) -> Visit:
+        answer = client.get(
+            f"https://{door.address}:{door.port}/",
+            headers={"Host": f"{self.host}:{self.port}", "Accept": "text/html"},
+            extensions={"sni_hostname": self.host},
+        )
         return Visit(
             door,
             protocol,
@@ -130,12 +129,12 @@ class Visitor:
             body=answer.text,
         )
 
-    def _talk(self, door: Door, started: float) -> Visit:
+    def _talk(self, door: Door, context: ssl.SSLContext, started: float) -> Visit:
         echo = ws.talk(
             f"wss://{self.host}:{door.port}/ws",
             "hello",
             address=door.address,
-            context=ssl.create_default_context(cafile=self.ca),
+            context=context,
             timeout_s=_TIMEOUT_S,
         )
         return Visit(
