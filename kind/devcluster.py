@@ -89,7 +89,7 @@ class Cluster:
             ClusterError: A part did not get ready; its log is in the message.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.logs.mkdir(exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         (self.directory / "images.json").write_text(json.dumps(self._images))
         self._take_slot()
         self.start_control_plane()
