@@ -174,8 +174,8 @@ BAD = [
         tunnel("outside", "default"),
         "Accepted",
         "NamespaceNotAllowed",
-        "Namespace default may not use Fleet default. Ask the platform team: spec.allowedNamespaces of the Fleet selects "
-        "namespaces by label.",
+        "Namespace default may not use Fleet default. Ask the platform team: spec.allowedNamespaces of the Fleet "
+        "asks for the label hawse.dev/tunnels=allowed.",
         id="a namespace that is not allowed",
     ),
 ]

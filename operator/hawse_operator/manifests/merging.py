@@ -38,10 +38,16 @@ def _merged_lists(old: list[Any], new: list[Any], key: str) -> list[Any]:
 
 
 def _list_key(*lists: list[Any]) -> str | None:
+    """The field that names items, if there is one: all items have it, and no list has a value twice."""
     items = [item for each in lists for item in each]
     if not items or not all(isinstance(item, dict) for item in items):
         return None
-    return next((key for key in KEYS if all(key in item for item in items)), None)
+    return next((key for key in KEYS if all(_is_key(each, key) for each in lists)), None)
+
+
+def _is_key(items: list[Any], key: str) -> bool:
+    values = [item.get(key) for item in items]
+    return None not in values and len(set(map(str, values))) == len(values)
 
 
 def covers(live: Any, wanted: Any) -> bool:

@@ -67,11 +67,12 @@ def namespace_is_allowed(given: TunnelInput) -> Violation | None:
 
 
 def _describe_allowed(allowed: v1alpha1.AllowedNamespaces) -> str:
-    match allowed.from_:
-        case v1alpha1.NamespacesFrom.SELECTOR:
-            return "selects namespaces by label"
-        case _:
-            return "allows none"
+    if allowed.from_ is not v1alpha1.NamespacesFrom.SELECTOR or allowed.selector is None:
+        return "allows none"
+    labels = [f"{key}={value}" for key, value in (allowed.selector.match_labels or {}).items()]
+    if allowed.selector.match_expressions or not labels:
+        return "selects namespaces by an expression on their labels"
+    return f"asks for the label {violations.listed(labels)}"
 
 
 def label_is_free(given: TunnelInput) -> Violation | None:

@@ -23,6 +23,9 @@ from hawse_operator.translate import statuses, token_text
 
 logger = logging.getLogger(__name__)
 
+ACCEPTED = v1alpha1.judge(names.Condition.ACCEPTED, True, names.Reason.ACCEPTED)
+"""Whatever its schema accepts is allowed; said so that a token that was Invalid once does not stay so."""
+
 
 class AgentTokenReconciler:
     """Remembers in which fleets it published a token in this term."""
@@ -139,7 +142,7 @@ class AgentTokenReconciler:
             "reissue": tokens.wanted_reissue(token) or None,
         }
         new = statuses.build_status(
-            token.status, (issued, ready), fields, generation=token.generation, now=self._context.now
+            token.status, (ACCEPTED, issued, ready), fields, generation=token.generation, now=self._context.now
         )
         await self._context.write_status(AGENT_TOKENS, token, token.status, new, conditional=True)
 

@@ -103,7 +103,8 @@ class ReservationReconciler:
     async def _write(self, reservation: v1alpha1.SubdomainReservation) -> None:
         bound = claims.judge_bound(reservation)
         ready = v1alpha1.Judgement(Condition.READY, bound.status, bound.reason, bound.message)
+        accepted = v1alpha1.judge(Condition.ACCEPTED, True, Reason.ACCEPTED)
         new = statuses.build_status(
-            reservation.status, (bound, ready), {}, generation=reservation.generation, now=self._context.now
+            reservation.status, (accepted, bound, ready), {}, generation=reservation.generation, now=self._context.now
         )
         await self._context.write_status(RESERVATIONS, reservation, reservation.status, new)

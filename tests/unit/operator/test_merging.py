@@ -25,6 +25,12 @@ from hawse_operator.manifests.merging import covers, merge
             },
             id="containers and env are merged by name",
         ),
+        pytest.param(
+            {"volumeMounts": [{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/b"}]},
+            {"volumeMounts": [{"name": "v", "mountPath": "/b", "readOnly": True}]},
+            {"volumeMounts": [{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/b", "readOnly": True}]},
+            id="mounts are told apart by their path when a volume is mounted twice",
+        ),
         pytest.param({"a": [{"name": "x"}]}, {"a": []}, {"a": [{"name": "x"}]}, id="an empty list adds nothing"),
         pytest.param({"a": [{"name": "x"}]}, {"a": ["y"]}, {"a": ["y"]}, id="lists of other things are replaced"),
         pytest.param({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}, id="another type replaces"),

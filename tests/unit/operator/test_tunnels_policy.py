@@ -52,7 +52,7 @@ REFUSED = [
         replace(GOOD, fleet=allowing(**{"from": "Selector", "selector": {"matchLabels": {"tier": "prod"}}})),
         "NamespaceNotAllowed",
         "Namespace team-a may not use Fleet default. Ask the platform team: spec.allowedNamespaces of the Fleet "
-        "selects namespaces by label.",
+        "asks for the label tier=prod.",
         id="a namespace without the label",
     ),
     pytest.param(replace(GOOD, namespace=None), "NamespaceNotAllowed", None, id="a namespace that is not known"),

@@ -1,0 +1,68 @@
+"""Resources in, IR out, as its JSON. HAWSE_REGEN=1 rewrites the second; review it like code.
+
+A case is a Fleet, an AgentToken and Tunnels that hold their names; `holderGeneration` and `serving` (OPEN, CLOSED,
+SUSPENDED) stand for what the policies decided.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+
+from hawse_api import v1alpha1
+from hawse_api.ir import ir_pb2
+from hawse_operator.policies.serving import Serving
+from hawse_operator.translate import agent_tokens, fleets, tunnels
+
+HERE = Path(__file__).parent
+CASES = sorted(HERE.glob("*.in.yaml"))
+
+
+def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
+    fleet = v1alpha1.Fleet.from_object(case["fleet"])
+    token = v1alpha1.AgentToken.from_object(case["token"])
+    result = [fleets.translate_fleet(fleet), agent_tokens.translate_agent_token(token)]
+    for body in case["tunnels"]:
+        tunnel = v1alpha1.Tunnel.from_object(body)
+        hostname, generation = tunnels.hostname_of(tunnel, fleet), case.get("holderGeneration", 1)
+        serving = Serving[case.get("serving", "OPEN")]
+        if serving is Serving.OPEN:
+            result.append(
+                tunnels.translate_tunnel(tunnel, hostname=hostname, token_uid=token.uid, generation=generation)
+            )
+        else:
+            suspended = serving is Serving.SUSPENDED
+            result.append(
+                tunnels.translate_closed_tunnel(
+                    tunnel, hostname=hostname, generation=generation, is_suspended=suspended
+                )
+            )
+    return result
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name.removesuffix(".in.yaml"))
+def test_resources_become_ir(case: Path) -> None:
+    result = [json_format.MessageToDict(obj) for obj in translate(yaml.safe_load(case.read_text()))]
+    golden = case.with_name(case.name.replace(".in.", ".out."))
+    if os.environ.get("HAWSE_REGEN"):
+        golden.write_text(yaml.safe_dump(result))
+    assert result == yaml.safe_load(golden.read_text())
+
+
+def test_an_unreadable_tunnel_is_closed_under_the_name_that_it_holds() -> None:
+    case = yaml.safe_load((HERE / "an_open_tunnel.in.yaml").read_text())
+    served = translate(case)[-1]
+    closed = tunnels.close(served).tunnel
+    assert (closed.hostname, closed.holder_generation) == (served.tunnel.hostname, served.tunnel.holder_generation)
+    assert closed.closed.code == "HAWSE-1008"
+    assert closed.WhichOneof("target") is None
+    assert served.tunnel.agent.token_uid, "what was served is not changed"
+
+
+@pytest.mark.parametrize(("port", "url"), [(443, "https://a.b/"), (8443, "https://a.b:8443/")])
+def test_the_url_names_the_port_unless_it_is_the_usual_one(port: int, url: str) -> None:
+    body = {"metadata": {"name": "f"}, "spec": {"domain": "b.c", "listeners": {"https": port}}}
+    assert tunnels.url_of("a.b", v1alpha1.Fleet.from_object(body)) == url
