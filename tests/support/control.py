@@ -1,4 +1,4 @@
-"""An operator without Kubernetes: the real control plane (hub, CA, gRPC servers) over books in memory; and raw parts for it.
+"""An operator without Kubernetes: the real control plane (hub, CA, gRPC) over books in memory, and raw parts for it.
 
     async with control.operator() as op:                       # real gRPC on a loopback address of its own
         op.publish_fleet(); token = op.add_token("laptop"); op.add_tunnel("shop", token)

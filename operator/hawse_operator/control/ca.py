@@ -153,9 +153,11 @@ def issue_operator(
     )
 
 
-def is_signed_by_us(authority: Authority, certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether one of the roots signed it and it is valid now."""
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+def is_signed_by_us(
+    authority: Authority, certificate: x509.Certificate, now: datetime, *, grace: timedelta = timedelta()
+) -> bool:
+    """Whether one of the roots signed it and it is valid now, or was within `grace`."""
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc + grace:
         return False
     for root in authority.roots:
         try:

@@ -91,13 +91,9 @@ def may_enrol(
 
 
 def may_renew(
-    csr: bytes,
-    who: spiffe.AgentId,
-    record: TokenRecord | None,
-    proof: bytes,
-    certificate: x509.Certificate | None,
+    request: frames_pb2.RenewRequest, who: spiffe.AgentId, record: TokenRecord | None, certificate: x509.Certificate
 ) -> Allowed | Refused:
-    """Decide about a renewal. `certificate` is the session's, already found valid and of `who`; None = not shown.
+    """Decide about a renewal. `certificate` is the session's, already found to be ours and of `who`.
 
     A token that has expired or is used up still renews: both only bound who may enrol. A deleted one does not.
     """
@@ -110,10 +106,10 @@ def may_renew(
         return refused(
             "NOT_ALLOWED", f"AgentToken {_name(record)} does not know this agent. Log in again with its token."
         )
-    key = ca.parse_csr(csr)
+    key = ca.parse_csr(request.csr)
     if isinstance(key, ca.Refused):
         return refused("BAD_CSR", f"{key.why[0].upper()}{key.why[1:]}. Update hawse on this machine.")
-    if certificate is not None and not _proves(certificate, key, csr, proof):
+    if not _proves(certificate, key, request):
         return refused(
             "NOT_ALLOWED",
             "The renewal is not signed by the key of the certificate it renews. Update hawse, or log in again.",
@@ -160,14 +156,16 @@ def _barred(record: TokenRecord, agent_id: str, now: datetime) -> Refused | None
     return None
 
 
-def _proves(certificate: x509.Certificate, csr_key: ec.EllipticCurvePublicKey, csr: bytes, proof: bytes) -> bool:
+def _proves(
+    certificate: x509.Certificate, csr_key: ec.EllipticCurvePublicKey, request: frames_pb2.RenewRequest
+) -> bool:
     old = certificate.public_key()
     if not isinstance(old, ec.EllipticCurvePublicKey):
         return False
     if old == csr_key:
         return True  # the request's own signature is by the certificate's key
     try:
-        old.verify(proof, csr, ec.ECDSA(hashes.SHA256()))
+        old.verify(request.proof, request.csr, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         return False
     return True

@@ -7,7 +7,7 @@ can show to a person. An exit node may be hostile (decisions.md 5), so nothing i
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 
@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
 """An exit node gives the agent HAWSE-3009 after 12 s."""
+RENEWAL_GRACE = timedelta(days=30)
+"""A session outlives the certificate that it was opened with, and proves itself with its key. Exit nodes admit no
+expired certificate to a new session, so this is only the longest life of a link."""
 COUNT_TRIES = 5
 """Reads of a token that others change meanwhile (optimistic locking)."""
 
@@ -35,14 +38,12 @@ class Relay:
         nodes: books.NodeBook,
         clock: Callable[[], datetime],
         limits: attempts.AttemptLimits | None = None,
-        require_renewal_proof: bool = True,
     ) -> None:
         self._authority = authority
         self._tokens = tokens
         self._nodes = nodes
         self._clock = clock
         self._attempts = attempts.Attempts(limits)
-        self._require_proof = require_renewal_proof
 
     async def answer(self, node: NodeIdentity, request: control_pb2.RelayRequest) -> control_pb2.RelayReply:
         """The reply to one request, within ANSWER_TIMEOUT_S."""
@@ -84,13 +85,14 @@ class Relay:
     async def _renew(self, node: NodeIdentity, request: control_pb2.RenewAgent) -> enrol.Allowed | enrol.Refused:
         certificate = _load(request.certificate)
         who = spiffe.parse_agent(ca.uri_of(certificate) or "") if certificate is not None else None
-        if certificate is None or who is None or not ca.is_signed_by_us(self._authority(), certificate, self._clock()):
+        if certificate is None or who is None:
+            return enrol.refused("NOT_ALLOWED", "The certificate of this session is not an agent's. Log in again.")
+        if not ca.is_signed_by_us(self._authority(), certificate, self._clock(), grace=RENEWAL_GRACE):
             return enrol.refused("NOT_ALLOWED", "The certificate of this session is not valid. Log in again.")
         if (who.token_uid, who.agent_id, who.domain) != (request.token_uid, request.agent_id, node.domain):
             return enrol.refused("NOT_ALLOWED", "The renewal is for another agent than the session's. Log in again.")
         record = await self._tokens.find_uid(who.token_uid)
-        shown = certificate if self._require_proof else None
-        return enrol.may_renew(request.request.csr, who, record, request.request.proof, shown)
+        return enrol.may_renew(request.request, who, record, certificate)
 
     def _enrolled(self, node: NodeIdentity, outcome: enrol.Allowed | enrol.Refused) -> frames_pb2.EnrolResponse:
         if isinstance(outcome, enrol.Refused):

@@ -56,8 +56,6 @@ class ControlSettings:
     enrol_port: int = names.PORT_ENROL
     control_port: int = names.PORT_CONTROL
     attempt_limits: attempts.AttemptLimits = field(default_factory=attempts.AttemptLimits)
-    require_renewal_proof: bool = True
-    """Refuse renewals whose proof is missing. False only while agents of before the proof exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,6 @@ async def run_control(
         nodes=nodes,
         clock=clock,
         limits=settings.attempt_limits,
-        require_renewal_proof=settings.require_renewal_proof,
     )
     serving = ServingCertificate(authority, settings.operator_name, clock)
     service = ControlService(hub, relay, nodes, signer, settings.term)
