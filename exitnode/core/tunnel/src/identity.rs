@@ -149,4 +149,9 @@ mod tests {
         };
         assert!(matches!(Identity::parse(mixed).unwrap_err(), IdentityError::Key(_)));
     }
+
+    #[test]
+    fn the_post_quantum_exchange_is_preferred() {
+        assert_eq!(provider().kx_groups[0].name(), rustls::NamedGroup::X25519MLKEM768);
+    }
 }

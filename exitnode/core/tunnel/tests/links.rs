@@ -199,6 +199,17 @@ async fn bytes_that_are_no_frame_close_the_link_and_say_so() {
 }
 
 #[tokio::test]
+async fn an_agent_can_open_no_second_stream() {
+    let (ca, mut node) = (Ca::new("ca"), Peer::new());
+    let address = node.listen(&ca.issue(NAME));
+    let connection = common::raw(address, &ca, ALPN_LINK, Some(&ca.issue("agent"))).await;
+    let _control = connection.open_bi().await.unwrap();
+    let wait = Duration::from_millis(200);
+    assert!(tokio::time::timeout(wait, connection.open_bi()).await.is_err());
+    assert!(tokio::time::timeout(wait, connection.open_uni()).await.is_err());
+}
+
+#[tokio::test]
 async fn a_reader_that_does_not_take_frames_holds_only_its_credits() {
     let (node, mut agent, theirs, _) = common::linked().await;
     agent.keep_credits = true;
