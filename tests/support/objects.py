@@ -47,7 +47,7 @@ def fleet_body(name: str = "default", domain: str = "tunnels.example.com", **mor
 
 
 def exit_node_body(name: str = "eu-west-1", region: str = "eu-west", **more: Any) -> JsonObject:
-    return our("ExitNode", meta(name, **more), {"region": region, **more.pop("spec", {})})
+    return our("ExitNode", meta(name, **more), {"fleetName": "default", "region": region, **more.pop("spec", {})})
 
 
 def token_body(name: str = "laptop", namespace: str = "team-a", **more: Any) -> JsonObject:

@@ -1,0 +1,221 @@
+"""Which keys wake when something changes, through the real cache, world and intake."""
+
+from typing import Any
+
+import pytest
+
+from hawse_api.ir import ir_pb2
+from hawse_operator.control import hub as control_hub
+from hawse_operator.k8s import resources
+from hawse_operator.reconcile.cache import Cache, Key
+from hawse_operator.reconcile.intake import Intake
+from hawse_operator.reconcile.world import INDEXES, World
+from support import objects
+from support.objects import NOW
+
+HOST = "shop.tunnels.example.com"
+TUNNEL = Key("tunnels", "team-a", "shop")
+TOKEN = Key("agenttokens", "team-a", "laptop")
+FLEET = Key("fleets", "", "default")
+EXIT_NODE = Key("exitnodes", "", "eu-west-1")
+RESERVATION = Key("subdomainreservations", "", HOST)
+NODES = Key("nodes", "", "default")
+
+
+class FakeQueue:
+    """Remembers what was added."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+
+    def add(self, key: Key, *, delay_s: float = 0.0) -> None:
+        assert delay_s >= 0
+        self.keys.append(key)
+
+
+class Scene:
+    """A cluster in memory, with one of everything."""
+
+    def __init__(self) -> None:
+        self.cache = Cache(resources.CACHED, INDEXES)
+        self.intake = Intake(self.cache)
+        self.hub = control_hub.Hub(lambda: NOW)
+        self.world = World(self.cache, self.hub, lambda: NOW)
+        for resource, body in (
+            (resources.FLEETS, objects.fleet_body()),
+            (resources.NAMESPACES, objects.namespace_body("team-a")),
+            (resources.EXIT_NODES, objects.exit_node_body()),
+            (resources.AGENT_TOKENS, objects.token_body()),
+            (resources.TUNNELS, objects.tunnel_body()),
+            (resources.RESERVATIONS, objects.reservation_body(HOST)),
+            (resources.PODS, objects.pod_body("p1")),
+        ):
+            self.intake.observe(resource, None, body)
+        self.queue = FakeQueue()
+        self.intake.lead(self.world, self.queue)  # type: ignore[arg-type]  # a fake
+
+    def woken(self) -> set[Key]:
+        found, self.queue.keys = set(self.queue.keys), []
+        return found
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def changed(body: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    described = {**body["metadata"], "resourceVersion": "9", "generation": 2, **metadata}
+    return {**body, "metadata": described}
+
+
+CHANGES = [
+    pytest.param(resources.TUNNELS, objects.tunnel_body(), {TUNNEL, TOKEN}, id="a Tunnel wakes itself and its token"),
+    pytest.param(
+        resources.AGENT_TOKENS,
+        objects.token_body(),
+        {TOKEN, TUNNEL},
+        id="a token wakes itself and the Tunnels that name it",
+    ),
+    pytest.param(
+        resources.RESERVATIONS,
+        objects.reservation_body(HOST),
+        {RESERVATION, TUNNEL},
+        id="a reservation wakes who wants it",
+    ),
+    pytest.param(
+        resources.FLEETS, objects.fleet_body(), {FLEET, EXIT_NODE, TOKEN, TUNNEL}, id="a Fleet wakes all that use it"
+    ),
+    pytest.param(
+        resources.EXIT_NODES,
+        objects.exit_node_body(),
+        {EXIT_NODE, FLEET, TOKEN},
+        id="an ExitNode wakes Fleet and tokens",
+    ),
+]
+
+
+@pytest.mark.parametrize(("resource", "body", "expected"), CHANGES)
+def test_a_changed_spec_wakes(
+    scene: Scene, resource: resources.Resource, body: dict[str, Any], expected: set[Key]
+) -> None:
+    scene.intake.observe(resource, "MODIFIED", changed(body))
+    assert scene.woken() == expected
+
+
+@pytest.mark.parametrize(
+    ("resource", "body", "key"),
+    [
+        (resources.FLEETS, objects.fleet_body(), FLEET),
+        (resources.AGENT_TOKENS, objects.token_body(), TOKEN),
+        (resources.TUNNELS, objects.tunnel_body(), TUNNEL),
+    ],
+)
+def test_a_changed_status_wakes_its_own_object_only(
+    scene: Scene, resource: resources.Resource, body: dict[str, Any], key: Key
+) -> None:
+    scene.intake.observe(resource, "MODIFIED", {**changed(body, generation=1), "status": {"conditions": []}})
+    assert scene.woken() == {key}
+
+
+def test_what_is_no_news_wakes_nobody(scene: Scene) -> None:
+    scene.intake.observe(resources.TUNNELS, "MODIFIED", objects.tunnel_body())
+    assert scene.woken() == set()
+
+
+def test_an_own_write_wakes_only_others(scene: Scene) -> None:
+    body = objects.reservation_body(HOST)
+    scene.intake.learn(resources.RESERVATIONS, changed(body), wakes_itself=False)
+    assert scene.woken() == {TUNNEL}
+
+
+def test_a_deleted_tunnel_wakes_the_reservation_that_it_held(scene: Scene) -> None:
+    body = {**changed(objects.tunnel_body()), "status": {"reservationName": HOST}}
+    scene.intake.observe(resources.TUNNELS, "MODIFIED", body)
+    scene.woken()
+    scene.intake.observe(resources.TUNNELS, "DELETED", changed(body, resourceVersion="10"))
+    assert scene.woken() == {TUNNEL, TOKEN, RESERVATION}
+
+
+def test_labels_of_a_namespace_wake_what_is_in_it(scene: Scene) -> None:
+    scene.intake.observe(
+        resources.NAMESPACES, "MODIFIED", objects.namespace_body("team-a", labels={"a": "b"}, version=9)
+    )
+    assert scene.woken() == {TUNNEL, TOKEN, RESERVATION}
+    scene.intake.observe(
+        resources.NAMESPACES, "MODIFIED", objects.namespace_body("team-a", labels={"a": "b"}, version=10)
+    )
+    assert scene.woken() == set()
+
+
+def test_a_pod_wakes_the_fleet_when_its_readiness_turns(scene: Scene) -> None:
+    scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p1", version=8))
+    assert scene.woken() == {EXIT_NODE}
+    scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p1", ready=False, version=9))
+    assert scene.woken() == {EXIT_NODE, TUNNEL, TOKEN}
+
+
+def test_a_list_tells_what_was_deleted_behind_the_watchs_back(scene: Scene) -> None:
+    scene.intake.listed(resources.TUNNELS, [], "50")
+    assert TUNNEL in scene.woken()
+    assert scene.world.tunnel("team-a", "shop") is None
+
+
+def test_a_list_of_one_namespace_says_nothing_about_others(scene: Scene) -> None:
+    scene.intake.listed(resources.TUNNELS, [], "50", namespace="team-b")
+    assert scene.woken() == set()
+
+
+def test_a_list_that_is_older_than_an_event_deletes_nothing(scene: Scene) -> None:
+    scene.intake.observe(resources.TUNNELS, "ADDED", objects.tunnel_body("new", version=60))
+    scene.intake.listed(resources.TUNNELS, [objects.tunnel_body()], "50")
+    assert scene.world.tunnel("team-a", "new") is not None
+
+
+def test_acks_wake_their_tunnels(scene: Scene) -> None:
+    scene.intake.changed(control_hub.AcksChanged("default", frozenset({"tunnel/uid-shop", "fleet", "tunnel/gone"})))
+    assert scene.woken() == {TUNNEL}
+
+
+def test_nodes_wake_the_exit_nodes_and_their_watch(scene: Scene) -> None:
+    scene.intake.changed(control_hub.NodesChanged("default"))
+    assert scene.woken() == {EXIT_NODE, NODES}
+
+
+def test_sessions_wake_tunnels_of_the_token_and_the_exit_nodes(scene: Scene) -> None:
+    scene.intake.changed(control_hub.SessionsChanged("default", frozenset({"uid-laptop", "gone"})))
+    assert scene.woken() == {EXIT_NODE, TUNNEL}
+
+
+def test_on_standby_the_cache_is_filled_and_nobody_wakes(scene: Scene) -> None:
+    scene.intake.stand_by()
+    scene.intake.observe(resources.TUNNELS, "ADDED", objects.tunnel_body("other"))
+    scene.intake.changed(control_hub.NodesChanged("default"))
+    assert scene.woken() == set()
+    assert scene.world.tunnel("team-a", "other") is not None
+
+
+def test_managed_fields_are_not_kept(scene: Scene) -> None:
+    body = objects.tunnel_body("other", managedFields=[{"manager": "x"}])
+    scene.intake.observe(resources.TUNNELS, "ADDED", body)
+    kept = scene.cache[resources.TUNNELS].get(Key("tunnels", "team-a", "other"))
+    assert kept is not None
+    assert "managedFields" not in kept["metadata"]
+
+
+def test_a_bad_edit_of_a_fleet_keeps_its_last_good_form(scene: Scene) -> None:
+    assert scene.world.fleets()["default"].spec.domain == "tunnels.example.com"
+    scene.intake.observe(resources.FLEETS, "MODIFIED", {**changed(objects.fleet_body()), "spec": {"nonsense": 1}})
+    assert scene.world.fleets()["default"].spec.domain == "tunnels.example.com"
+    scene.intake.observe(resources.FLEETS, "DELETED", changed(objects.fleet_body(), resourceVersion="11"))
+    assert "default" not in scene.world.fleets()
+
+
+def test_a_pod_that_is_not_connected_is_away(scene: Scene) -> None:
+    obj = ir_pb2.Object(key="tunnel/uid-shop", tunnel=ir_pb2.Tunnel(uid="uid-shop"))
+    scene.hub.publish("default", obj)
+    assert [ack.state.value for ack in scene.world.acks("default", obj.key)] == ["away"]
+
+
+def test_addresses_of_agents_are_those_of_ready_pods(scene: Scene) -> None:
+    assert scene.world.agent_addresses(scene.world.fleets()["default"]) == ("127.0.1.2:7443",)
