@@ -55,6 +55,18 @@ REFUSED = [
         "asks for the label tier=prod.",
         id="a namespace without the label",
     ),
+    pytest.param(
+        replace(
+            GOOD,
+            fleet=allowing(
+                **{"from": "Selector", "selector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]}}
+            ),
+        ),
+        "NamespaceNotAllowed",
+        "Namespace team-a may not use Fleet default. Ask the platform team: spec.allowedNamespaces of the Fleet "
+        "selects namespaces by an expression on their labels.",
+        id="a namespace that no expression selects",
+    ),
     pytest.param(replace(GOOD, namespace=None), "NamespaceNotAllowed", None, id="a namespace that is not known"),
     pytest.param(
         replace(GOOD, tunnel=tunnel(subdomain="www")),
