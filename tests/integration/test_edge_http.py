@@ -321,7 +321,9 @@ class H2Client:
             self._settings = True
         elif isinstance(event, h2.events.ResponseReceived):
             assert event.stream_id is not None
-            self.status[event.stream_id] = str(dict(event.headers or [])[":status"])
+            self.status[event.stream_id] = next(
+                str(value) for key, value in event.headers or [] if str(key) == ":status"
+            )
         elif isinstance(event, h2.events.DataReceived):
             assert event.stream_id is not None
             self.data[event.stream_id] = self.data.get(event.stream_id, b"") + bytes(event.data or b"")

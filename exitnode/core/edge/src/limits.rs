@@ -47,8 +47,9 @@ pub(crate) const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
 pub(crate) const BODY_MIN_RATE: u64 = 500;
 /// Time of waiting for the visitor's body that is always allowed.
 pub(crate) const BODY_GRACE: Duration = Duration::from_secs(10);
-/// Requests of one tunnel at the same time, WebSockets included; one more: 503, HAWSE-1010.
-pub(crate) const TUNNEL_REQUESTS: u64 = 4096;
+/// Requests of one tunnel at the same time, WebSockets included; one more: 503, HAWSE-1010. A link carries 1024 streams
+/// (hawse-tunnel), of which the pool may hold some: past them a request would wait for `DIAL_TIMEOUT` and fail.
+pub(crate) const TUNNEL_REQUESTS: u64 = 960;
 /// Until a stream to the agent is open. Past it: 502, HAWSE-1013.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until a pooled connection says that it can take a request; past it another is opened.
@@ -57,6 +58,8 @@ pub(crate) const POOL_READY_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const POOL_IDLE_PER_TUNNEL: usize = 32;
 /// An idle connection to the app is closed after this time.
 pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// For an idle connection to the app to be closed in order (both sides said that they end); then it is reset.
+pub(crate) const POOL_GOODBYE: Duration = Duration::from_secs(2);
 /// A request that could not be sent again takes a pooled connection only if it was idle for less. Common apps close idle
 /// connections after 2 to 5 s (gunicorn 2, uvicorn and Node 5), and a request that meets the close is lost.
 pub(crate) const POOL_FRESH: Duration = Duration::from_secs(1);

@@ -103,6 +103,7 @@ impl Routes {
     pub(crate) fn remove(&self, uid: &str) {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = self.by_uid.pin().remove(uid) {
+            old.pool.close();
             self.release(old);
         }
     }
@@ -125,7 +126,12 @@ impl Routes {
 
     fn insert(&self, tunnel: Tunnel) {
         let tunnel = Arc::new(tunnel);
-        self.by_uid.pin().insert(tunnel.uid.clone(), tunnel.clone());
+        let tunnels = self.by_uid.pin();
+        if let Some(old) = tunnels.insert(tunnel.uid.clone(), tunnel.clone())
+            && !Arc::ptr_eq(&old.pool, &tunnel.pool)
+        {
+            old.pool.close();
+        }
         self.by_host.pin().insert(tunnel.hostname.clone(), tunnel);
     }
 

@@ -841,3 +841,84 @@ async fn many_idle_connections_cost_nothing_but_their_places() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_tunnel_that_goes_ends_its_idle_connections_in_order() {
+    let (ended, mut ends) = mpsc::channel(1);
+    let scene = Scene::new(move |mut stream: TcpStream| {
+        let ended = ended.clone();
+        async move {
+            app_head(&mut stream).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            let _ = ended
+                .send(stream.read(&mut [0]).await.map_err(|error| error.kind()))
+                .await;
+        }
+    })
+    .await;
+    assert_eq!(scene.ask(GET).await.status, 200);
+    scene.edge.remove("tunnel/u1");
+    assert_eq!(soon(ends.recv()).await, Some(Ok(0)), "an end, no reset");
+}
+
+#[tokio::test]
+async fn an_app_that_answers_before_the_upload_has_ended_is_heard() {
+    let scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno")
+            .await;
+        let _ = stream.shutdown().await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let mut visitor = scene.h2().await;
+    let (send, receive) = mpsc::channel(1);
+    let sending = visitor.send_request(request("POST", "/").body(Fed(receive).boxed()).unwrap());
+    send.send(Ok(http_body::Frame::data(Bytes::from_static(b"part"))))
+        .await
+        .unwrap();
+    let answer = soon(sending).await.unwrap();
+    assert_eq!(answer.status(), 413);
+    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "no");
+
+    let mut visitor = scene.h1().await;
+    let head = "POST / HTTP/1.1\r\nhost: shop.t.example\r\ncontent-length: 1000000\r\n\r\npart";
+    visitor.write_all(head.as_bytes()).await.unwrap();
+    let reply = read_reply(&mut visitor, false).await;
+    assert_eq!((reply.status, reply.text().as_str()), (413, "no"));
+    assert_eq!(
+        scene.opened(),
+        2,
+        "a connection with half a request in it serves no other"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_with_an_unfinished_upload_is_given_up_with_its_answer() {
+    let (ended, mut ends) = mpsc::channel(1);
+    let scene = Scene::new(move |mut stream: TcpStream| {
+        let ended = ended.clone();
+        async move {
+            app_head(&mut stream).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            let _ = ended.send(()).await;
+        }
+    })
+    .await;
+    let mut visitor = scene.h2().await;
+    let (send, receive) = mpsc::channel(1);
+    let sending = visitor.send_request(request("POST", "/").body(Fed(receive).boxed()).unwrap());
+    send.send(Ok(http_body::Frame::data(Bytes::from_static(b"part"))))
+        .await
+        .unwrap();
+    let answer = soon(sending).await.unwrap();
+    soon(answer.into_body().collect()).await.unwrap();
+    soon(ends.recv()).await.unwrap();
+    assert_eq!(scene.counters().in_flight, 0);
+}

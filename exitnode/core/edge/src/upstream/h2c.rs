@@ -88,7 +88,9 @@ async fn connect<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<(Channel,
         return Ok((channel.clone(), true));
     }
     let channel = open(up, about).await?;
-    *slot = Some(channel.clone());
+    if !about.tunnel.pool.is_closed() {
+        *slot = Some(channel.clone());
+    }
     Ok((channel, false))
 }
 

@@ -4,8 +4,7 @@
 //! connection with a whole exchange behind it goes back to the pool.
 
 use std::{
-    convert::Infallible,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -42,17 +41,23 @@ use crate::{
     visit::Routed,
 };
 
-/// One connection to the app. Dropping it ends its task and resets its stream.
+/// One connection to the app. Dropping it ends its task and resets its stream; see [`Channel::retire`] for the other way.
 #[derive(Debug)]
 pub(crate) struct Channel {
     sender: SendRequest<Body>,
     fate: Arc<Fate>,
-    _alive: oneshot::Sender<Infallible>,
+    alive: oneshot::Sender<()>,
 }
 
 impl Channel {
     pub(super) fn is_open(&self) -> bool {
         !self.sender.is_closed()
+    }
+
+    /// Ends an idle connection in order: apps log a reset as an error.
+    pub(super) fn retire(self) {
+        // The task has the time to end it; without the sender there is nothing left to send.
+        let _ = self.alive.send(());
     }
 }
 
@@ -189,19 +194,18 @@ async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fau
         .handshake(io)
         .await
         .map_err(|error| Fault::agent_lost(format!("The connection to it could not be used: {error}.")))?;
-    let (alive, dropped) = oneshot::channel::<Infallible>();
+    let (alive, ended) = oneshot::channel::<()>();
     up.tasks.spawn(async move {
         // How it ended is told by the exchange and by the stream's fate.
+        let mut connection = pin!(connection.with_upgrades());
         tokio::select! {
-            _ = connection.with_upgrades() => {}
-            _ = dropped => {}
+            _ = connection.as_mut() => {}
+            order = ended => if order.is_ok() {
+                let _ = timeout(limits::POOL_GOODBYE, connection).await;
+            }
         }
     });
-    Ok(Channel {
-        sender,
-        fate,
-        _alive: alive,
-    })
+    Ok(Channel { sender, fate, alive })
 }
 
 /// Another request like this one, which has no body.

@@ -3,7 +3,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,9 +18,10 @@ use crate::limits;
 /// What is kept for one tunnel; edits of the tunnel keep it, another token gets a new one.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    http1: Mutex<Shelf<http1::Channel>>,
+    http1: Mutex<Shelf<Resting>>,
     /// Locked while the connection is made, so that a burst makes one.
     pub(super) h2c: tokio::sync::Mutex<Option<h2c::Channel>>,
+    closed: AtomicBool,
 }
 
 impl Pool {
@@ -28,12 +32,17 @@ impl Pool {
         } else {
             limits::POOL_FRESH
         };
-        self.shelf().take(now, freshness, http1::Channel::is_open)
+        let resting = self.shelf().take(now, freshness, Resting::is_open);
+        resting.and_then(|mut resting| resting.0.take())
     }
 
     /// Keeps a connection whose exchange is over.
     pub(super) fn put(&self, now: Instant, channel: http1::Channel) {
-        self.shelf().put(now, channel, limits::POOL_IDLE_PER_TUNNEL);
+        if self.is_closed() {
+            return channel.retire();
+        }
+        self.shelf()
+            .put(now, Resting(Some(channel)), limits::POOL_IDLE_PER_TUNNEL);
     }
 
     /// Closes what was idle for too long.
@@ -46,8 +55,41 @@ impl Pool {
         }
     }
 
-    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf<http1::Channel>> {
+    /// Ends what is idle now and what becomes idle later: the tunnel is gone, or another token's. Needed because a removed
+    /// entry of a papaya map is dropped at some later time.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
+        *self.shelf() = Shelf::default();
+        if let Ok(mut slot) = self.h2c.try_lock() {
+            *slot = None;
+        }
+    }
+
+    /// Nothing may be kept any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf<Resting>> {
         self.http1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An idle connection; ends in order when nobody takes it out again. `None` only while it is taken out.
+#[derive(Debug)]
+struct Resting(Option<http1::Channel>);
+
+impl Resting {
+    fn is_open(&self) -> bool {
+        self.0.as_ref().is_some_and(http1::Channel::is_open)
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        if let Some(channel) = self.0.take() {
+            channel.retire();
+        }
     }
 }
 
