@@ -5,7 +5,7 @@ Rules look at what changed, so that 10,000 Tunnels are not gone through because 
 intake.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hawse_api import names
@@ -129,6 +129,12 @@ def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:
                 yield from _of_sessions(world, uid)
             for body in world.cache[resources.EXIT_NODES].select("fleet", fleet):
                 yield key_of(resources.EXIT_NODES, body), LATER_S
+
+
+def of_tunnels(world: World, uids: Iterable[str]) -> Iterator[Wake]:
+    """Tunnels by UID."""
+    for uid in uids:
+        yield from _tunnels(world, "uid", uid)
 
 
 def _of_sessions(world: World, token_uid: str) -> Iterator[Wake]:

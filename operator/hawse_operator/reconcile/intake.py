@@ -77,7 +77,8 @@ class Intake:
         if self._world is None:
             return
         if isinstance(change, control_hub.SessionsChanged):
-            self._world.sessions_changed()
+            left = self._world.sessions_changed(change.token_uids)
+            self._add(dependents.of_tunnels(self._world, left))
         self._add(dependents.of_change(self._world, change))
 
     def _wake(

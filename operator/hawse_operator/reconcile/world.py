@@ -5,7 +5,7 @@ needed. Parsed objects are kept per resourceVersion. Called by the reconcilers, 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -80,6 +80,7 @@ class World:
         self._sessions_are_stale = True
         self._by_tunnel: dict[str, set[str]] = {}
         self._by_agent: dict[tuple[str, str], list[SessionView]] = {}
+        self._by_token: dict[str, set[str]] = {}
 
     # --- our kinds ---------------------------------------------------------------------------------------------------
     def parse(self, kind: type[Kind], key: Key, body: Mapping[str, Any]) -> Kind:
@@ -232,9 +233,13 @@ class World:
             result.append(facts.PodAck(pod.name, pod.region, state, ack.error if ack else ""))
         return tuple(result)
 
-    def sessions_changed(self) -> None:
-        """The hub's sessions are others now."""
+    def sessions_changed(self, token_uids: Collection[str]) -> frozenset[str]:
+        """The hub's sessions are others now; returns the tunnels that these tokens' agents served until now.
+
+        They cannot be found through the AgentToken: it may have been deleted, which is why its agents are gone.
+        """
         self._sessions_are_stale = True
+        return frozenset().union(*(self._by_token.get(uid, ()) for uid in token_uids))
 
     def exit_nodes_serving(self, tunnel_uid: str) -> frozenset[str]:
         """ExitNodes on which an agent serves a tunnel."""
@@ -256,10 +261,12 @@ class World:
             return
         by_tunnel: defaultdict[str, set[str]] = defaultdict(set)
         by_agent: defaultdict[tuple[str, str], list[SessionView]] = defaultdict(list)
+        by_token: defaultdict[str, set[str]] = defaultdict(set)
         for fleet in self.fleets():
             for session in self.hub.sessions(fleet):
                 by_agent[session.token_uid, session.agent_id].append(session)
+                by_token[session.token_uid].update(session.tunnel_uids)
                 for uid in session.tunnel_uids:
                     by_tunnel[uid].add(session.exit_node)
-        self._by_tunnel, self._by_agent = by_tunnel, by_agent
+        self._by_tunnel, self._by_agent, self._by_token = by_tunnel, by_agent, by_token
         self._sessions_are_stale = False

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from hawse_api.ir import ir_pb2
+from hawse_api.ir import control_pb2, ir_pb2
 from hawse_operator.control import hub as control_hub
 from hawse_operator.k8s import resources
+from hawse_operator.manifests.metadata import session_name
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.intake import Intake
 from hawse_operator.reconcile.world import INDEXES, World
@@ -185,6 +186,30 @@ def test_nodes_wake_the_exit_nodes_and_their_watch(scene: Scene) -> None:
 def test_sessions_wake_tunnels_of_the_token_and_the_exit_nodes(scene: Scene) -> None:
     scene.intake.changed(control_hub.SessionsChanged("default", frozenset({"uid-laptop", "gone"})))
     assert scene.woken() == {EXIT_NODE, TUNNEL}
+
+
+def connect(scene: Scene) -> tuple[control_hub.NodeIdentity, Any]:
+    identity = control_hub.NodeIdentity("eu-west-1", "p1", "eu-west", "default", "tunnels.example.com")
+    return identity, scene.hub.connect(identity, control_pb2.NodeHello(version="1"), lambda: None)
+
+
+def test_agents_that_are_cut_off_wake_the_tunnels_they_served_though_their_token_is_gone(scene: Scene) -> None:
+    identity, outbox = connect(scene)
+    session = control_pb2.Session(token_uid="uid-laptop", agent_id="a", tunnel_uids=["uid-shop"])
+    scene.hub.report(identity, outbox, control_pb2.SessionReport(sessions=[session]))
+    assert scene.world.exit_nodes_serving("uid-shop") == {"eu-west-1"}
+    scene.intake.observe(resources.AGENT_TOKENS, "DELETED", changed(objects.token_body()))
+    scene.woken()
+    scene.hub.report(identity, outbox, control_pb2.SessionReport())
+    assert TUNNEL in scene.woken()
+    assert scene.world.exit_nodes_serving("uid-shop") == frozenset()
+
+
+def test_sessions_wake_their_objects(scene: Scene) -> None:
+    identity, outbox = connect(scene)
+    session = control_pb2.Session(token_uid="uid-laptop", agent_id="a", tunnel_uids=["uid-shop"])
+    scene.hub.report(identity, outbox, control_pb2.SessionReport(sessions=[session]))
+    assert {key.name for key in scene.woken() if key.plural == "agentsessions"} == {session_name("laptop", "a")}
 
 
 def test_on_standby_the_cache_is_filled_and_nobody_wakes(scene: Scene) -> None:
