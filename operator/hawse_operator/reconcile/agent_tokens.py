@@ -83,10 +83,16 @@ class AgentTokenReconciler:
         return state
 
     async def _read(self, token: v1alpha1.AgentToken) -> dict[str, Any] | None:
+        client = self._context.client
         try:
-            return await self._context.client.get(SECRETS, token.namespace, secrets.token_secret_name(token.name))
+            live = await client.get(SECRETS, token.namespace, secrets.token_secret_name(token.name))
         except errors.NotFound:
             return None
+        if not is_of_earlier_token(token, live):
+            return live
+        # The garbage collector will delete it too, but may take half a minute; until then the name would look taken.
+        await client.delete(SECRETS, token.namespace, live["metadata"]["name"], uid=live["metadata"]["uid"])
+        return None
 
     async def _write_secret(
         self,
@@ -145,6 +151,14 @@ class AgentTokenReconciler:
             token.status, (ACCEPTED, issued, ready), fields, generation=token.generation, now=self._context.now
         )
         await self._context.write_status(AGENT_TOKENS, token, token.status, new, conditional=True)
+
+
+def is_of_earlier_token(token: v1alpha1.AgentToken, body: dict[str, Any]) -> bool:
+    """Whether the operator made this Secret for an AgentToken of the same name that was deleted since."""
+    described = body["metadata"]
+    owners = [one for one in described.get("ownerReferences") or () if one.get("kind") == token.definition.kind]
+    is_ours = (described.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
+    return is_ours and any(one["name"] == token.name and one["uid"] != token.uid for one in owners)
 
 
 def read_issued(token: v1alpha1.AgentToken, body: dict[str, Any] | None) -> tokens.Issued | None:
