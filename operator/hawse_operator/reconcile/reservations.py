@@ -43,6 +43,9 @@ class ReservationReconciler:
         if claims.is_expired(reservation, now=context.now):
             await self._delete(reservation)
             return None
+        watched = context.settings.watch_namespaces
+        if watched and reservation.spec.claim_ref.namespace not in watched:
+            return None  # its Tunnel is out of sight, which is not the same as gone
         if not reservation.spec.is_released and not await self._holder_exists(reservation):
             await self._release(reservation)
             return 0.0
