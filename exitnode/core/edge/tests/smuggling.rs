@@ -45,9 +45,7 @@ async fn scene() -> (Scene, Seen) {
             while let Ok(count @ 1..) = stream.read(&mut buf).await {
                 here.extend_from_slice(&buf[..count]);
                 record.0.lock().unwrap().extend_from_slice(&buf[..count]);
-                let text = String::from_utf8_lossy(&here).to_ascii_lowercase();
-                let chunked = text.contains("transfer-encoding");
-                if (!chunked && text.contains("\r\n\r\n")) || text.ends_with("0\r\n\r\n") {
+                if is_whole(&here) {
                     here.clear();
                     let _ = stream
                         .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
@@ -58,6 +56,19 @@ async fn scene() -> (Scene, Seen) {
     })
     .await;
     (scene, seen)
+}
+
+/// A request as an app would read it: to its last chunk, or to its length.
+fn is_whole(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    if head.contains("\r\ntransfer-encoding:") {
+        return body.ends_with("0\r\n\r\n");
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    body.len() >= length.map_or(0, |length| length.parse().unwrap())
 }
 
 /// Sends the bytes, reads answers until the connection ends or one is no 200; the statuses.
