@@ -18,15 +18,12 @@ import (
 
 // controlPart runs the control plane. A restart in the same directory keeps data, port and certificates.
 func controlPart(set *flag.FlagSet) func(context.Context, *life.Claim) error {
-	var apiFlags, managerFlags list
 	services := set.String("service-network", "127.96.0.0/16", "network of ClusterIPs; the same at each start")
-	set.Var(&apiFlags, "api-flag", "further kube-apiserver flag (repeatable)")
-	set.Var(&managerFlags, "controller-flag", "further kube-controller-manager flag (repeatable)")
 	return func(ctx context.Context, claim *life.Claim) error {
 		started := time.Now()
 		// The API outlives its clients: they end on the signal, it ends after them.
 		apiContext, stopAPI := context.WithCancel(context.Background())
-		api, err := control.Start(ctx, apiContext, control.Options{Dir: claim.Dir, Services: *services, Extra: apiFlags})
+		api, err := control.Start(ctx, apiContext, control.Options{Dir: claim.Dir, Services: *services})
 		defer func() {
 			stopAPI()
 			api.Stop()
@@ -41,7 +38,7 @@ func controlPart(set *flag.FlagSet) func(context.Context, *life.Claim) error {
 				abort(fmt.Errorf("%s ended: %w", name, err))
 			}
 		}
-		go start("kube-controller-manager", func(ctx context.Context) error { return controllers.RunManager(ctx, api, managerFlags) })
+		go start("kube-controller-manager", func(ctx context.Context) error { return controllers.RunManager(ctx, api) })
 		go start("kube-scheduler", func(ctx context.Context) error { return controllers.RunScheduler(ctx, api) })
 		client, err := kubernetes.NewForConfig(api.Config)
 		if err != nil {

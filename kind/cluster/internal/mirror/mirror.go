@@ -18,14 +18,15 @@ const retry = 500 * time.Millisecond
 // Mirror is the copy. It keeps its content while the API server is away.
 type Mirror[T runtime.Object] struct {
 	cache.Store
-	changed func()
+	// Changed has one element after any number of changes.
+	Changed chan struct{}
 	once    sync.Once
 	synced  chan struct{}
 }
 
-// Start begins to copy; changed is called after each change and must not block.
-func Start[T runtime.Object](ctx context.Context, client cache.Getter, resource string, selector fields.Selector, example T, changed func()) *Mirror[T] {
-	m := &Mirror[T]{Store: cache.NewStore(cache.MetaNamespaceKeyFunc), changed: changed, synced: make(chan struct{})}
+// Start begins to copy.
+func Start[T runtime.Object](ctx context.Context, client cache.Getter, resource string, selector fields.Selector, example T) *Mirror[T] {
+	m := &Mirror[T]{Store: cache.NewStore(cache.MetaNamespaceKeyFunc), Changed: make(chan struct{}, 1), synced: make(chan struct{})}
 	source := cache.NewListWatchFromClient(client, resource, "", selector)
 	reflector := cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: resource, Backoff: &wait.Backoff{Duration: retry}})
 	go reflector.RunWithContext(ctx)
@@ -69,6 +70,9 @@ func (m *Mirror[T]) Replace(list []any, version string) error {
 }
 
 func (m *Mirror[T]) after(err error) error {
-	m.changed()
+	select {
+	case m.Changed <- struct{}{}:
+	default:
+	}
 	return err
 }

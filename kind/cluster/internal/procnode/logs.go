@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -136,7 +135,7 @@ func (n *Node) serveLogs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no log of this container", http.StatusBadRequest)
 		return
 	}
-	defer func() { file.Close() }()
+	defer file.Close()
 	reader := bufio.NewReader(file)
 	var lines [][]byte
 	var part []byte
@@ -155,14 +154,14 @@ func (n *Node) serveLogs(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	for view.follow {
+	for view.follow { // to the end of the run, or of this file when it is full
 		_ = http.NewResponseController(w).Flush()
 		select {
 		case <-r.Context().Done():
 			return
 		case <-time.After(followTick):
 		}
-		ended := !c.running(restart)
+		ended := !c.running(restart) || moved(file)
 		for {
 			line, err := reader.ReadBytes('\n')
 			part = append(part, line...)
@@ -177,29 +176,12 @@ func (n *Node) serveLogs(w http.ResponseWriter, r *http.Request) {
 		if ended {
 			return
 		}
-		if next := successor(file); next != nil {
-			file.Close()
-			file, reader = next, bufio.NewReader(next)
-		}
 	}
 }
 
-// successor opens the file that has taken the place of a full one; nil: it is the same.
-func successor(file *os.File) *os.File {
+// moved is true for a log that was full and is PATH.old by now.
+func moved(file *os.File) bool {
 	mine, err := file.Stat()
-	if err != nil {
-		return nil
-	}
-	now, err := os.Stat(file.Name())
-	if err != nil || os.SameFile(mine, now) {
-		return nil
-	}
-	if position, err := file.Seek(0, io.SeekCurrent); err != nil || position < mine.Size() {
-		return nil // not read to its end yet
-	}
-	next, err := os.Open(file.Name())
-	if err != nil {
-		return nil
-	}
-	return next
+	now, errNow := os.Stat(file.Name())
+	return err != nil || errNow != nil || !os.SameFile(mine, now)
 }

@@ -26,16 +26,9 @@ const (
 
 // Run forwards until ctx ends; ready is called once the first plan is in force.
 func Run(ctx context.Context, client kubernetes.Interface, ready func() error) error {
-	dirty := make(chan struct{}, 1)
-	changed := func() {
-		select {
-		case dirty <- struct{}{}:
-		default:
-		}
-	}
 	everything := fields.Everything()
-	services := mirror.Start(ctx, client.CoreV1().RESTClient(), "services", everything, &corev1.Service{}, changed)
-	endpoints := mirror.Start(ctx, client.DiscoveryV1().RESTClient(), "endpointslices", everything, &discoveryv1.EndpointSlice{}, changed)
+	services := mirror.Start(ctx, client.CoreV1().RESTClient(), "services", everything, &corev1.Service{})
+	endpoints := mirror.Start(ctx, client.DiscoveryV1().RESTClient(), "endpointslices", everything, &discoveryv1.EndpointSlice{})
 	if errors.Join(services.Wait(ctx), endpoints.Wait(ctx)) != nil {
 		return nil // ended before the API server answered
 	}
@@ -49,7 +42,8 @@ func Run(ctx context.Context, client kubernetes.Interface, ready func() error) e
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-dirty:
+		case <-services.Changed:
+		case <-endpoints.Changed:
 		case <-time.After(relisten):
 		}
 		t.apply(plan(services.All(), endpoints.All()))
