@@ -55,7 +55,7 @@ try: prereqs .venv/.core ## the fastest look: exit node and agent on loopback, n
 
 test: prereqs tools ## every test; pytest's summary comes last
 	cd $(RUST) && $(CARGO) test -q --workspace
-	cd kind/cluster && go vet ./... && go test ./...
+	$(BIN)/python scripts/build_tools.py --verify
 	$(BIN)/pytest -q
 
 check: prereqs .venv/.core ## guards, formats, linters, types, architecture

@@ -3,7 +3,8 @@
 A binary is named by the hash of what it is made of (go.mod, go.sum, sources, `go version`, the recipe) and lies in
 `${XDG_CACHE_HOME:-~/.cache}/hawse/tools/`. Concurrent runs wait for one another. A cold machine needs minutes, so a
 live line says how long it usually takes. It does not install Go and downloads through the module proxy only.
-Called by `make demo`, by kind/devcluster.py and by CI; `--print-path NAME` builds NAME if needed and prints its path.
+Called by `make demo`, by kind/devcluster.py and by CI; `--print-path NAME` builds NAME if needed and prints its path,
+`--verify` vets and tests our own Go sources with the packages that those builds compiled.
 """
 
 import argparse
@@ -128,7 +129,7 @@ def _build_once(tool: Tool, go: str, cache: Path, path: Path) -> None:
     with _locked(cache / "build.lock", f"{tool.name}: waiting for another build of the tools"):
         if path.exists():  # built while this run waited
             return
-        environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": GOFLAGS}
+        environment = _environment()
         modfile = _patched_modfile(go, cache, environment)
         (cache / "logs").mkdir(exist_ok=True)
         log = cache / "logs" / f"{tool.name}.log"
@@ -146,6 +147,23 @@ def _build_once(tool: Tool, go: str, cache: Path, path: Path) -> None:
                 path.parent.rmdir()
         remember(cache, tool.name, time.monotonic() - started)
         _drop_old_builds(path, tool.name)
+
+
+def verify() -> int:
+    """Run `go vet` and `go test` with the builds' flags and module file: with others all of Kubernetes compiles again."""
+    go = shutil.which("go")
+    if go is None:
+        raise BuildError("Go is not installed; see go.dev/doc/install")
+    modfile = f"-modfile={_patched_modfile(go, cache_dir(), _environment())}"
+    for command in ([go, "vet", modfile, "./..."], [go, "test", modfile, "./..."]):
+        code = subprocess.run(command, cwd=MODULE, env=_environment(), check=False, timeout=BUILD_LIMIT_S).returncode
+        if code != 0:
+            return code
+    return 0
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"CGO_ENABLED": "0", "GOFLAGS": GOFLAGS}
 
 
 def _ldflags(tool: Tool) -> str:
@@ -327,8 +345,11 @@ def main() -> int:
     parser.add_argument(
         "--print-path", metavar="NAME", choices=sorted(TOOLS), help="build NAME only and print its path"
     )
+    parser.add_argument("--verify", action="store_true", help="vet and test the Go sources of this repository")
     options = parser.parse_args()
     try:
+        if options.verify:
+            return verify()
         paths = build_all([options.print_path] if options.print_path else list(TOOLS))
     except BuildError as error:
         _say(f"build_tools: {error}")
