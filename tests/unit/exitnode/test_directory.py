@@ -1,0 +1,53 @@
+"""What agents may serve, read out of the IR."""
+
+from hawse_api.ir import ir_pb2
+from hawse_exitnode.directory import MAX_DELETED, Directory, build_directory
+
+
+def token(uid: str, name: str = "laptop") -> ir_pb2.Object:
+    return ir_pb2.Object(key=f"token/{uid}", token=ir_pb2.AgentToken(uid=uid, namespace="team-a", name=name))
+
+
+def tunnel(uid: str, name: str, owner: str = "t1", **fields: object) -> ir_pb2.Object:
+    made = ir_pb2.Tunnel(uid=uid, namespace="team-a", name=name, hostname=f"{name}.example.com")
+    made.agent.token_uid = owner
+    made.app_protocol = fields.get("app_protocol", ir_pb2.APP_PROTOCOL_HTTP1)  # type: ignore[assignment]
+    return ir_pb2.Object(key=f"tunnel/{uid}", tunnel=made)
+
+
+def fleet(port: int) -> ir_pb2.Object:
+    return ir_pb2.Object(key="fleet", fleet=ir_pb2.Fleet(https_port=port))
+
+
+def test_tunnels_are_offered_to_the_token_they_name_in_order_of_their_names() -> None:
+    directory = build_directory(
+        [tunnel("2", "shop"), tunnel("1", "blog"), tunnel("3", "x", "t2"), token("t1")], Directory()
+    )
+    assert [offered.name for offered in directory.offer("t1")] == ["blog", "shop"]
+    assert [offered.name for offered in directory.offer("t2")] == ["x"]
+    assert directory.offer("t3") == ()
+    assert directory.tokens == {"t1": "team-a/laptop"}
+
+
+def test_urls_name_the_public_port_only_if_it_is_not_443() -> None:
+    for port, url in ((443, "https://shop.example.com/"), (8443, "https://shop.example.com:8443/")):
+        directory = build_directory([fleet(port), tunnel("1", "shop")], Directory())
+        assert directory.offer("t1")[0].url == url
+
+
+def test_the_protocol_of_the_app_is_told_in_the_words_of_the_api() -> None:
+    directory = build_directory([tunnel("1", "shop", app_protocol=ir_pb2.APP_PROTOCOL_H2C)], Directory())
+    assert directory.offer("t1")[0].to_frame().app_protocol == "H2C"
+
+
+def test_a_deleted_token_is_remembered_by_name_until_it_is_back() -> None:
+    first = build_directory([token("t1")], Directory())
+    second = build_directory([], first)
+    assert second.deleted == {"t1": "team-a/laptop"}
+    assert build_directory([], second).deleted == {"t1": "team-a/laptop"}
+    assert build_directory([token("t1")], second).deleted == {}
+
+
+def test_memory_of_deleted_tokens_is_bounded() -> None:
+    before = Directory(tokens={f"t{number}": "team-a/x" for number in range(MAX_DELETED + 5)})
+    assert len(build_directory([], before).deleted) == MAX_DELETED

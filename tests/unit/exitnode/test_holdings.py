@@ -1,0 +1,167 @@
+"""What is in force after each message of the operator, with a plane that can refuse."""
+
+import pytest
+
+from hawse_api.ir import control_pb2, ir_pb2
+from hawse_exitnode.holdings import Held, Holdings
+
+
+class Plane:
+    """Holds what it accepts; refuses hostnames that begin with "bad", and everything for "worst"."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, ir_pb2.Object] = {}
+        self.certificates: dict[str, bytes] = {}
+        self.log: list[str] = []
+
+    def apply(self, obj: ir_pb2.Object) -> str:
+        self.log.append(f"apply {obj.key}")
+        hostname = obj.tunnel.hostname
+        if hostname.startswith("worst") or (hostname.startswith("bad") and not obj.tunnel.HasField("closed")):
+            return f"{hostname}: not a hostname"
+        self.objects[obj.key] = obj
+        return ""
+
+    def remove(self, key: str) -> None:
+        self.log.append(f"remove {key}")
+        self.objects.pop(key, None)
+
+    def put_certificate(self, id: str, chain_pem: bytes, key_pem: bytes) -> str:  # noqa: A002
+        self.log.append(f"certificate {id}")
+        if chain_pem == b"bad":
+            return "not a certificate"
+        self.certificates[id] = chain_pem
+        return ""
+
+
+def tunnel(hostname: str = "shop.example.com", **fields: object) -> ir_pb2.Object:
+    made = ir_pb2.Tunnel(uid="1", namespace="team-a", name="shop", hostname=hostname, holder_generation=1)
+    made.agent.token_uid = str(fields.get("token_uid", "t1"))
+    made.required_features.extend(fields.get("features", []))  # type: ignore[arg-type]
+    if fields.get("closed"):
+        made.closed.code = "HAWSE-1008"
+    made.timeouts.request_ms = int(fields.get("request_ms", 0))  # type: ignore[call-overload]
+    return ir_pb2.Object(key="tunnel/1", tunnel=made)
+
+
+def material(name: str = "certificate/a", chain: bytes = b"chain") -> control_pb2.Material:
+    return control_pb2.Material(id=name, sha256="m1", chain_pem=chain, key_pem=b"key")
+
+
+@pytest.fixture
+def plane() -> Plane:
+    return Plane()
+
+
+@pytest.fixture
+def holdings(plane: Plane) -> Holdings:
+    return Holdings(plane, "0.1.0")
+
+
+def test_an_accepted_object_is_held_under_the_operators_hash(holdings: Holdings) -> None:
+    assert holdings.upsert(tunnel(), "h1") == control_pb2.Ack(key="tunnel/1", hash="h1")
+    assert holdings.have() == {"tunnel/1": "h1"}
+
+
+def test_a_bad_edit_keeps_the_last_good_form_and_asks_for_the_new_one_again(holdings: Holdings, plane: Plane) -> None:
+    holdings.upsert(tunnel(), "h1")
+    plane.apply = lambda obj: "timeouts: too long"  # type: ignore[method-assign]
+    ack = holdings.upsert(tunnel(request_ms=1), "h2")
+    assert (ack.hash, ack.error) == ("h2", "timeouts: too long")
+    assert holdings.have() == {"tunnel/1": "h1"}
+    assert not plane.objects["tunnel/1"].tunnel.HasField("closed")
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        pytest.param(tunnel("bad.example.com"), id="hostname"),
+        pytest.param(tunnel("bad.example.com", token_uid="t2"), id="token"),
+    ],
+)
+def test_a_refused_change_of_who_may_serve_closes_the_tunnel(
+    holdings: Holdings, plane: Plane, new: ir_pb2.Object
+) -> None:
+    holdings.upsert(tunnel(), "h1")
+    ack = holdings.upsert(new, "h2")
+    assert "the tunnel is closed" in ack.error
+    assert plane.objects["tunnel/1"].tunnel.closed.code == "HAWSE-1008"
+    assert holdings.have() == {}, "so that the operator sends it again"
+    assert holdings.upsert(tunnel(), "h3").error == ""
+    assert not plane.objects["tunnel/1"].tunnel.HasField("closed")
+
+
+def test_a_tunnel_that_cannot_even_be_closed_is_removed(holdings: Holdings, plane: Plane) -> None:
+    holdings.upsert(tunnel(), "h1")
+    holdings.upsert(tunnel("worst.example.com"), "h2")
+    assert plane.objects == {}
+    assert holdings.objects == {}
+
+
+def test_a_refused_new_tunnel_serves_nothing(holdings: Holdings, plane: Plane) -> None:
+    assert holdings.upsert(tunnel("bad.example.com"), "h1").error == "bad.example.com: not a hostname"
+    assert plane.objects == {}
+
+
+def test_a_tunnel_that_needs_an_unknown_feature_is_closed_and_the_feature_is_named(
+    holdings: Holdings, plane: Plane
+) -> None:
+    ack = holdings.upsert(tunnel(features=["oidc", "jwt"]), "h1")
+    assert ack.error == "exit node 0.1.0 lacks jwt, oidc; the tunnel is closed here. Update the exit node."
+    assert plane.objects["tunnel/1"].tunnel.closed.code == "HAWSE-1008"
+    known = Holdings(plane, "0.2.0", frozenset({"oidc", "jwt"}))
+    assert known.upsert(tunnel(features=["oidc"]), "h1").error == ""
+
+
+def test_removals_take_effect_at_the_end_of_the_snapshot_only(holdings: Holdings, plane: Plane) -> None:
+    holdings.restore({"tunnel/1": Held(tunnel(), "h1")}, [material()], term=3)
+    assert holdings.complete
+    assert "tunnel/1" in plane.objects
+    acks = holdings.end_of_snapshot(["fleet"])
+    assert sorted(ack.key for ack in acks) == ["material/certificate/a", "tunnel/1"]
+    assert all(not ack.hash and not ack.error for ack in acks)
+    assert plane.objects == {}
+    assert holdings.have() == {}
+
+
+def test_a_removal_is_acknowledged_without_a_hash(holdings: Holdings) -> None:
+    holdings.upsert(tunnel(), "h1")
+    assert holdings.remove("tunnel/1") == control_pb2.Ack(key="tunnel/1")
+
+
+def test_a_refused_certificate_leaves_the_last_good_one(holdings: Holdings, plane: Plane) -> None:
+    assert holdings.put_material(material()).error == ""
+    ack = holdings.put_material(material(chain=b"bad"))
+    assert (ack.key, ack.error) == ("material/certificate/a", "not a certificate")
+    assert plane.certificates == {"certificate/a": b"chain"}
+    assert holdings.have() == {"material/certificate/a": "m1"}
+
+
+def test_what_was_kept_is_applied_in_the_safe_order(holdings: Holdings, plane: Plane) -> None:
+    fleet = ir_pb2.Object(key="fleet", fleet=ir_pb2.Fleet(name="default"))
+    token = ir_pb2.Object(key="token/t1", token=ir_pb2.AgentToken(uid="t1"))
+    kept = {"tunnel/1": Held(tunnel(), "h1"), "token/t1": Held(token, "h2"), "fleet": Held(fleet, "h3")}
+    assert holdings.restore(kept, [material()], term=7) == []
+    assert plane.log == ["certificate certificate/a", "apply fleet", "apply token/t1", "apply tunnel/1"]
+    assert (holdings.term, len(holdings.have())) == (7, 4)
+
+
+def test_replacing_everything_removes_the_rest_and_names_what_is_refused(holdings: Holdings, plane: Plane) -> None:
+    holdings.upsert(ir_pb2.Object(key="tunnel/9", tunnel=ir_pb2.Tunnel(uid="9")), "h")
+    errors = holdings.replace_all([tunnel("bad.example.com")], [material(chain=b"bad")])
+    assert errors == [
+        "material/certificate/a: not a certificate",
+        "tunnel/1: bad.example.com: not a hostname",
+    ]
+    assert plane.objects == {}
+
+
+def test_every_change_is_announced() -> None:
+    changes: list[int] = []
+    holdings = Holdings(Plane(), "0.1.0", on_change=lambda: changes.append(1))
+    holdings.put_material(material())
+    holdings.upsert(tunnel(), "h1")
+    holdings.remove("tunnel/1")
+    assert len(changes) == 3
+    holdings.end_of_snapshot([])
+    assert holdings.directory().tokens == {}

@@ -1,0 +1,49 @@
+"""Names of metrics are API: this file lists them."""
+
+from prometheus_client import generate_latest
+
+from hawse_api.ir import core_pb2
+from hawse_exitnode import metrics
+
+NAMES = [
+    "hawse_certificate_expires_timestamp_seconds",
+    "hawse_configuration_objects",
+    "hawse_control_synced",
+    "hawse_control_term",
+    "hawse_core_events_dropped_total",
+    "hawse_edge_connections_open",
+    "hawse_edge_connections_refused_total",
+    "hawse_edge_connections_total",
+    "hawse_edge_handshakes_failed_total",
+    "hawse_edge_unknown_host_total",
+    "hawse_links_open",
+    "hawse_sessions",
+    "hawse_tunnel_bytes_total",
+    "hawse_tunnel_errors_total",
+    "hawse_tunnel_requests_in_flight",
+    "hawse_tunnel_requests_total",
+]
+
+
+def scrape() -> str:
+    snapshot = core_pb2.Snapshot(connections_open=2, unknown_host=3)
+    snapshot.tunnels.add(
+        tunnel_uid="1", by_class=[0, 0, 5, 0, 1, 0], errors={"HAWSE-1002": 4}, bytes_in=10, bytes_out=20, in_flight=1
+    )
+    snapshot.tunnels.add(tunnel_uid="gone", by_class=[0, 0, 9, 0, 0, 0])
+    reading = metrics.Reading(snapshot, {"1": ("team-a", "shop")}, 2, True, 7, {"tunnel": 1, "fleet": 1}, 1000.0)
+    return generate_latest(metrics.build_registry(lambda: reading)).decode()
+
+
+def test_the_names_are_the_documented_ones() -> None:
+    found = {line.split("{")[0].split(" ")[0] for line in scrape().splitlines() if not line.startswith("#")}
+    assert sorted(found) == sorted(NAMES)
+
+
+def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear() -> None:
+    text = scrape()
+    assert 'hawse_tunnel_requests_total{class="2xx",namespace="team-a",tunnel="shop"} 5.0' in text
+    assert 'hawse_tunnel_errors_total{code="HAWSE-1002",namespace="team-a",tunnel="shop"} 4.0' in text
+    assert 'hawse_tunnel_bytes_total{direction="out",namespace="team-a",tunnel="shop"} 20.0' in text
+    assert "gone" not in text
+    assert "hawse_control_term 7.0" in text
