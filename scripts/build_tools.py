@@ -150,7 +150,7 @@ def _build_once(tool: Tool, go: str, cache: Path, path: Path) -> None:
 
 
 def verify() -> int:
-    """Run `go vet` and `go test` with the builds' flags and module file: with others all of Kubernetes compiles again."""
+    """Run `go vet` and `go test` with the builds' flags and modules: with others all of Kubernetes compiles again."""
     go = shutil.which("go")
     if go is None:
         raise BuildError("Go is not installed; see go.dev/doc/install")
