@@ -62,9 +62,9 @@ def no_token(directory: Directory, who: spiffe.AgentId, *, synced: bool) -> fram
     """
     name = directory.deleted.get(who.token_uid)
     if name is not None:
-        return refused("REVOKED", f"AgentToken {name} was deleted. Log in with another token.", final=True)
+        return refused("REVOKED", f"AgentToken {name} was deleted.", final=True)
     if synced:
-        message = f"The AgentToken of this login (namespace {who.namespace}) does not exist any more. Log in again."
+        message = f"The AgentToken of this login (namespace {who.namespace}) does not exist any more."
         return refused("REVOKED", message, final=True)
     message = "This exit node does not know the login's AgentToken and cannot ask its operator now. It is tried again."
     return refused("REVOKED", message, final=False)
