@@ -1,0 +1,205 @@
+//! How connections live and end: used again, replaced when stale, left by the visitor, closed with the tunnel or the edge.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::large_futures,
+    reason = "tests own their tasks and don't care about the size of a future"
+)]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use support::*;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{Notify, mpsc},
+};
+
+const GET: &[u8] = b"GET /a?b=c HTTP/1.1\r\nhost: shop.t.example\r\n\r\n";
+
+#[tokio::test]
+async fn connections_to_the_app_are_used_again() {
+    let scene = Scene::new(echo).await;
+    let mut visitor = scene.h1().await;
+    for _ in 0..5 {
+        visitor.write_all(GET).await.unwrap();
+        assert_eq!(read_reply(&mut visitor, false).await.status, 200);
+    }
+    assert_eq!(scene.opened(), 1);
+    let counters = scene.counters();
+    assert_eq!((counters.requests, counters.by_class[2], counters.in_flight), (5, 5, 0));
+    assert!(counters.bytes_out > 0);
+}
+
+#[tokio::test]
+async fn a_stale_pooled_connection_is_replaced_if_the_request_may_be_repeated() {
+    // Answers one request, then closes when the next one arrives, without a word.
+    let scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .await;
+        app_head(&mut stream).await;
+    })
+    .await;
+    let mut visitor = scene.h1().await;
+    for _ in 0..3 {
+        visitor.write_all(GET).await.unwrap();
+        assert_eq!(read_reply(&mut visitor, false).await.status, 200);
+    }
+    assert_eq!(scene.opened(), 3);
+    visitor
+        .write_all(b"POST / HTTP/1.1\r\nhost: shop.t.example\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    let reply = read_reply(&mut visitor, false).await;
+    assert_eq!(
+        (reply.status, reply.code()),
+        (502, "HAWSE-1005"),
+        "it may have been carried out: not repeated"
+    );
+}
+
+#[tokio::test]
+async fn a_visitor_that_leaves_ends_its_request_at_the_app() {
+    let (left, mut leaves) = mpsc::channel(8);
+    let begun = Arc::new(Notify::new());
+    let begins = begun.clone();
+    let scene = Scene::new(move |mut stream| {
+        let (left, begun) = (left.clone(), begins.clone());
+        async move {
+            app_head(&mut stream).await;
+            begun.notify_one();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst").await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            let _ = left.send(()).await;
+        }
+    })
+    .await;
+    let mut visitor = scene.h1().await;
+    visitor.write_all(GET).await.unwrap();
+    soon(begun.notified()).await;
+    read_head(&mut visitor).await.unwrap();
+    drop(visitor);
+    soon(leaves.recv()).await.unwrap();
+
+    let mut visitor = scene.h2().await;
+    let answer = soon(visitor.send_request(request("GET", "/").body(no_body()).unwrap()))
+        .await
+        .unwrap();
+    soon(begun.notified()).await;
+    drop(answer);
+    soon(leaves.recv()).await.unwrap();
+    assert_eq!(scene.counters().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_visitor_that_said_it_sends_no_more_still_gets_its_answer() {
+    let scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .await;
+    })
+    .await;
+    let mut visitor = scene.h1().await;
+    visitor.write_all(GET).await.unwrap();
+    visitor.shutdown().await.unwrap();
+    let reply = read_reply(&mut visitor, false).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "ok"));
+}
+
+#[tokio::test]
+async fn many_idle_connections_cost_nothing_but_their_places() {
+    let scene = Scene::new(echo).await;
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(scene.h1().await);
+    }
+    assert_eq!(scene.snapshot().connections_open, 200);
+    assert_eq!(scene.ask(GET).await.status, 200);
+    drop(held);
+    let count = Arc::new(AtomicUsize::new(0));
+    soon(async {
+        while scene.snapshot().connections_open > 0 {
+            count.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_goes_ends_its_idle_connections_in_order() {
+    let (ended, mut ends) = mpsc::channel(1);
+    let scene = Scene::new(move |mut stream: TcpStream| {
+        let ended = ended.clone();
+        async move {
+            app_head(&mut stream).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            let _ = ended
+                .send(stream.read(&mut [0]).await.map_err(|error| error.kind()))
+                .await;
+        }
+    })
+    .await;
+    assert_eq!(scene.ask(GET).await.status, 200);
+    scene.edge.remove("tunnel/u1");
+    assert_eq!(soon(ends.recv()).await, Some(Ok(0)), "an end, no reset");
+}
+
+#[tokio::test]
+async fn a_stopping_edge_finishes_what_runs_and_takes_nothing_new() {
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, goes) = (begun.clone(), go.clone());
+    let mut scene = Scene::new(move |mut stream| {
+        let (begun, go) = (begins.clone(), goes.clone());
+        async move {
+            app_head(&mut stream).await;
+            begun.notify_one();
+            go.notified().await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+        }
+    })
+    .await;
+    let mut idle = scene.h1().await;
+    let mut h1 = scene.h1().await;
+    h1.write_all(GET).await.unwrap();
+    soon(begun.notified()).await;
+    let mut h2 = scene.h2().await;
+    let asked = tokio::spawn(h2.send_request(request("GET", "/").body(no_body()).unwrap()));
+    soon(begun.notified()).await;
+    scene.stop();
+    assert_eq!(
+        soon(idle.read(&mut [0])).await.unwrap(),
+        0,
+        "an idle connection is closed at once"
+    );
+    go.notify_one();
+    go.notify_one();
+    soon(async {
+        while TcpStream::connect(scene.addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    go.notify_waiters();
+    let reply = read_reply(&mut h1, false).await;
+    assert_eq!((reply.status, reply.headers["connection"].as_str()), (200, "close"));
+    go.notify_one();
+    assert_eq!(soon(asked).await.unwrap().unwrap().status(), 200);
+    soon(&mut scene.served).await.unwrap();
+    assert_eq!(scene.snapshot().connections_open, 0);
+}
