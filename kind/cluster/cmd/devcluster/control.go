@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"devcluster/internal/control"
@@ -60,14 +60,8 @@ func controlPart(set *flag.FlagSet) func(context.Context, *life.Claim) error {
 
 // awaitAccount waits until pods can be created: their admission needs the namespace's default ServiceAccount.
 func awaitAccount(ctx context.Context, client kubernetes.Interface) error {
-	for {
+	return wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		_, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if !apierrors.IsNotFound(err) {
-			fmt.Println("waiting for the default ServiceAccount:", err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return err == nil, nil
+	})
 }

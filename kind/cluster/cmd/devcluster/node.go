@@ -20,11 +20,15 @@ import (
 
 // nodePart runs one node. It lives on when the control plane dies; its containers die with it.
 func nodePart(set *flag.FlagSet) func(context.Context, *life.Claim) error {
-	var labels list
+	labels := map[string]string{}
 	name := set.String("name", "", "name of the node")
 	network := set.String("pod-network", "127.0.1.0/24", "network of pod addresses inside 127.0.0.0/8; one per node")
 	images := set.String("images", "", "JSON file: image name -> command that stands for its entrypoint")
-	set.Var(&labels, "label", "KEY=VALUE (repeatable)")
+	set.Func("label", "KEY=VALUE (repeatable)", func(text string) error {
+		key, value, _ := strings.Cut(text, "=")
+		labels[key] = value
+		return nil
+	})
 	return func(ctx context.Context, claim *life.Claim) error {
 		if *name == "" {
 			return errors.New("--name is missing")
@@ -49,7 +53,7 @@ func nodePart(set *flag.FlagSet) func(context.Context, *life.Claim) error {
 			return err
 		}
 		return procnode.Run(ctx, procnode.Options{
-			Name: *name, Labels: keyValues(labels), Dir: filepath.Join(claim.Dir, "node-"+*name), Images: entrypoints, PodNet: pool,
+			Name: *name, Labels: labels, Dir: filepath.Join(claim.Dir, "node-"+*name), Images: entrypoints, PodNet: pool,
 			Config: config, API: server, CAFile: certificates.File("ca.crt"),
 			Cert: certificates.File("kubelet-" + *name + ".crt"), Key: certificates.File("kubelet-" + *name + ".key"),
 			Ready: claim.Ready,
@@ -70,15 +74,6 @@ func readImages(path string) (map[string][]string, error) {
 		return nil, fmt.Errorf("%s: want {\"image\": [\"command\", ...]}: %w", path, err)
 	}
 	return images, nil
-}
-
-func keyValues(texts []string) map[string]string {
-	out := map[string]string{}
-	for _, text := range texts {
-		key, value, _ := strings.Cut(text, "=")
-		out[key] = value
-	}
-	return out
 }
 
 // openCluster finds the certificate authority and the API's address in the directory of a control plane that has run.

@@ -53,16 +53,13 @@ func (m *Mirror[T]) All() []T {
 	return out
 }
 
-// Add implements cache.Store.
+// Add, Update, Delete and Replace are what the reflector calls.
 func (m *Mirror[T]) Add(object any) error { return m.after(m.Store.Add(object)) }
 
-// Update implements cache.Store.
 func (m *Mirror[T]) Update(object any) error { return m.after(m.Store.Update(object)) }
 
-// Delete implements cache.Store.
 func (m *Mirror[T]) Delete(object any) error { return m.after(m.Store.Delete(object)) }
 
-// Replace implements cache.Store.
 func (m *Mirror[T]) Replace(list []any, version string) error {
 	err := m.Store.Replace(list, version)
 	m.once.Do(func() { close(m.synced) })

@@ -81,7 +81,6 @@ func (l *log) Close() {
 
 // logView is what a request wants to see of a log.
 type logView struct {
-	since      time.Time
 	tail       int // -1: all
 	timestamps bool
 	follow     bool
@@ -96,24 +95,15 @@ func viewOf(r *http.Request) logView {
 	if number, err := strconv.Atoi(query.Get("tailLines")); err == nil {
 		v.tail = number
 	}
-	if seconds, err := strconv.Atoi(query.Get("sinceSeconds")); err == nil {
-		v.since = time.Now().Add(-time.Duration(seconds) * time.Second)
-	} else if at, err := time.Parse(time.RFC3339, query.Get("sinceTime")); err == nil {
-		v.since = at
-	}
 	return v
 }
 
-// shown is the part of a stored line that the view shows; nil: nothing.
+// shown is the part of a stored line that the view shows.
 func (v logView) shown(line []byte) []byte {
-	stamp, text, _ := bytes.Cut(line, []byte(" "))
-	if at, err := time.Parse(time.RFC3339Nano, string(stamp)); err == nil && at.Before(v.since) {
-		return nil
+	if _, text, found := bytes.Cut(line, []byte(" ")); found && !v.timestamps {
+		return text
 	}
-	if v.timestamps {
-		return line
-	}
-	return text
+	return line
 }
 
 func (n *Node) serveLogs(w http.ResponseWriter, r *http.Request) {

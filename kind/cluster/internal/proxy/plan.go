@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
 )
 
 // backends of one ClusterIP:port, as "address:port".
@@ -44,14 +45,14 @@ func backendsOf(portName string, endpoints []*discoveryv1.EndpointSlice) backend
 	var b backends
 	for _, slice := range endpoints {
 		for _, port := range slice.Ports {
-			if port.Port == nil || value(port.Name) != portName || port.Protocol != nil && *port.Protocol != corev1.ProtocolTCP {
+			if port.Port == nil || ptr.Deref(port.Name, "") != portName || ptr.Deref(port.Protocol, corev1.ProtocolTCP) != corev1.ProtocolTCP {
 				continue
 			}
 			for _, endpoint := range slice.Endpoints {
 				for _, address := range endpoint.Addresses {
 					target := net.JoinHostPort(address, strconv.Itoa(int(*port.Port)))
 					b.known = append(b.known, target)
-					if endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready { // nil means ready
+					if ptr.Deref(endpoint.Conditions.Ready, true) { // nil means ready
 						b.ready = append(b.ready, target)
 					}
 				}
@@ -61,11 +62,4 @@ func backendsOf(portName string, endpoints []*discoveryv1.EndpointSlice) backend
 	slices.Sort(b.ready)
 	b.ready = slices.Compact(b.ready)
 	return b
-}
-
-func value(text *string) string {
-	if text == nil {
-		return ""
-	}
-	return *text
 }

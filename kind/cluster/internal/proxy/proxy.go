@@ -137,7 +137,11 @@ func (f *front) forward(client net.Conn) {
 		cut(client)
 		return
 	}
-	defer f.leave(client)
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.open, client)
+	}()
 	var sides sync.WaitGroup
 	sides.Go(func() { pipe(server, client) })
 	sides.Go(func() { pipe(client, server) })
@@ -168,12 +172,6 @@ func (f *front) admit(client net.Conn, endpoint string) bool {
 	}
 	f.open[client] = endpoint
 	return true
-}
-
-func (f *front) leave(client net.Conn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.open, client)
 }
 
 // pipe copies one direction and passes its end on; an error ends both.
