@@ -171,6 +171,9 @@ def closed_form(obj: ir_pb2.Object) -> ir_pb2.Object:
     """The same tunnel, closed."""
     closed = ir_pb2.Object()
     closed.CopyFrom(obj)
+    del closed.tunnel.required_features[
+        :
+    ]  # a closed tunnel needs none, and the data plane refuses what it does not know
     closed.tunnel.closed.code = _CLOSED.code
     closed.tunnel.closed.message = "This tunnel is closed on this exit node."
     return closed

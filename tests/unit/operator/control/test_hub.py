@@ -207,8 +207,8 @@ def test_a_newer_stream_ends_the_older_whose_words_no_longer_count(world: World)
     assert (view.connected, view.snapshot_done) == (True, False)
 
 
-def session(token: str = "t1", rtt: int = 1) -> control_pb2.Session:
-    return control_pb2.Session(token_uid=token, agent_id="a", rtt_ms=rtt, connected_at=1_700_000_000)
+def session(owner: str = "t1", rtt: int = 1) -> control_pb2.Session:
+    return control_pb2.Session(token_uid=owner, agent_id="a", rtt_ms=rtt, connected_at=1_700_000_000)
 
 
 def test_a_report_replaces_what_was_known_and_names_the_tokens_concerned(world: World) -> None:
