@@ -126,6 +126,7 @@ def _refusal(session: Session) -> Any:
 
 def come_back(session: Session) -> None:
     """For step 7: a new token, a new login, the agent again."""
+    session.programs.stop(session.serving_agent)  # it has ended; from now on its end would be news
     session.shell.show(f"kubectl apply -f {TUNNEL_FILE}", hop="API server", quiet=True)
     setup.connect_agent(session)
     _all_doors(session, "the tunnel is served", visiting.served)

@@ -175,7 +175,7 @@ def _wait(session: Session, command: str, hop: str, why: Callable[[], str], what
 
 def _with_log(session: Session, hop: str, message: str, what: str) -> DemoError:
     """The error, with the last words of the pods in question in place of kubectl's."""
-    log = session.logs / f"{hop.replace(' ', '-')}.log"
+    log = session.logs / f"{re.sub('[^A-Za-z]+', '-', hop)}.log"
     done = session.shell.run(f"kubectl logs -n {SYSTEM} --tail=1000 --prefix {what}", hop="logs")
     log.write_text(done.both)
     return DemoError(hop, message, log=log if done.code == 0 and done.out else session.shell.log)
