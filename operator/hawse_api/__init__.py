@@ -1,1 +1,1 @@
-"""Contracts that cross a border: custom resources, IR, frames, names. Imports pydantic, protobuf and the standard library."""
+"""Contracts that cross a border: resources, IR, frames, names. Needs pydantic, protobuf, the standard library."""

@@ -1,4 +1,4 @@
-"""Every literal that more than one room has to agree on: group, labels, condition types and reasons, ports, error codes.
+"""Every literal that more than one room has to agree on: labels, condition types and reasons, ports, error codes.
 
 Nothing here decides anything. Reasons and codes are API: they are never renamed, and docs/conditions.md and
 docs/errors/ list them. The Rust side of the error codes is generated from `ERRORS` (`make codegen`).
@@ -34,7 +34,7 @@ OPERATOR_SERVICE = "hawse-operator"
 """Service of the leader; pods find it by HAWSE_OPERATOR_SERVICE_HOST and verify `hawse-operator.<namespace>.svc`."""
 PORT_ENROL = 8441
 PORT_CONTROL = 8442
-CA_SECRET = "hawse-ca"  # noqa: S105 - the name of a Secret, not a secret
+CA_SECRET = "hawse-ca"
 """Secret in the operator's namespace: ca.crt and ca.key, PEM."""
 CA_CONFIG_MAP = "hawse-ca"
 """ConfigMap in the operator's namespace: ca.crt, PEM, one or two certificates; mounted by exit nodes."""
@@ -44,14 +44,14 @@ LEASE = "hawse-operator"
 PORT_HTTPS = 8443
 PORT_AGENTS = 7443
 PORT_ADMIN = 9090
-TOKEN_AUDIENCE = "hawse"  # noqa: S105 - an audience
+TOKEN_AUDIENCE = "hawse"
 
 # --- tunnel protocol -----------------------------------------------------------------------------------------------
 ALPN_LINK = "hawse/1"
 ALPN_ENROL = "hawse-enroll/1"
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
-TOKEN_PREFIX = "hwt1."  # noqa: S105 - marks the text of a token
+TOKEN_PREFIX = "hwt1."
 
 ALWAYS_RESERVED = r"^(_.*|(tcp|udp)-[0-9]+|connect)$"
 """Labels that no tenant gets, whatever Fleet.spec.reservedNames says."""
@@ -106,7 +106,7 @@ class Reason(StrEnum):
     NO_AGENT = "NoAgent"
     # AgentToken
     EXPIRED = "Expired"
-    SECRET_IN_USE = "SecretInUse"  # noqa: S105 - a reason
+    SECRET_IN_USE = "SecretInUse"
     USED_UP = "UsedUp"
     # SubdomainReservation
     BOUND = "Bound"

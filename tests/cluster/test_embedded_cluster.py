@@ -46,6 +46,8 @@ def is_refused(host: str, port: int) -> bool:
         socket.create_connection((host, port), timeout=2).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # caught the listener while it closed
+        return False
     return False
 
 
