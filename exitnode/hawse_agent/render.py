@@ -1,6 +1,6 @@
 """Words and pictures: notices as lines, as JSON, and the live view of a terminal. Pure; views.py writes them.
 
-One line a notice, no colours; what failed, where, what to do (style.md §5).
+One line a notice, no colours; what failed, where, what to do.
 """
 
 import dataclasses

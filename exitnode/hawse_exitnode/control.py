@@ -1,7 +1,7 @@
 """The control stream to the operator, one connection long: hello, configuration in, acks and reports out. Shell.
 
 Removals and readiness take effect at EndOfSnapshot only; a message of a lower term than was ever seen ends the stream
-(a leader of the past, decisions.md 2). Made anew for each connection by `operator_link`, which decides when to try
+(a leader of the past, design 0002, 2). Made anew for each connection by `operator_link`, which decides when to try
 again.
 """
 

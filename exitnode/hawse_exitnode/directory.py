@@ -1,6 +1,6 @@
 """Directory: what agents may serve on this exit node, read out of the IR. Pure.
 
-Sessions ask it and nothing else whether a token exists and which tunnels are its own (decisions.md 4: permission is in
+Sessions ask it and nothing else whether a token exists and which tunnels are its own (design 0002, 4: permission is in
 the IR). Built by `holdings` whenever the configuration changes.
 """
 

@@ -1,7 +1,7 @@
 """Holdings: the configuration that is in force on this node, and what the data plane said to each part of it.
 
-Applies upserts at once; removals of what a snapshot does not name take effect at its end (decisions.md 2). A bad edit
-of a tunnel keeps its last good form, except when who may serve it changed: then the tunnel is closed (decisions.md 10).
+Applies upserts at once; removals of what a snapshot does not name take effect at its end (design 0002, 2). A bad edit
+of a tunnel keeps its last good form, except when who may serve it changed: then the tunnel is closed (design 0002, 10).
 Pure but for the plane it is given. Called by `control` and `static`; kept over a restart of the container by `store`.
 """
 

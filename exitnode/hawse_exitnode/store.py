@@ -1,6 +1,6 @@
 """What outlives a restart of the container: identity and configuration, in HAWSE_STATE_DIR.
 
-The directory is an emptyDir of medium Memory (decisions.md 10): it holds keys, so it must not be on a disk, and it goes
+The directory is an emptyDir of medium Memory (design 0002, 10): it holds keys, so it must not be on a disk, and it goes
 with the pod. Files are 0600, written whole and renamed over the old one; a checksum in the first line tells a torn or
 changed file, which is ignored with a warning: the operator is asked then. Called by `supervisor`; blocking, so writes
 run in a thread.

@@ -46,7 +46,7 @@ class Settings(pydantic.BaseModel):
     lease_duration_s: float = pydantic.Field(default=15.0, ge=3.0, le=60.0)
     """How long a silent leader is believed, in seconds; client-go's default."""
     secret_poll_s: float = pydantic.Field(default=60.0, ge=1.0)
-    """Named Secrets are read again this often, in seconds (decisions.md 3: no watch of all Secrets)."""
+    """Named Secrets are read again this often, in seconds (design 0002, 3: no watch of all Secrets)."""
 
     @pydantic.field_validator("pod_ip")
     @classmethod

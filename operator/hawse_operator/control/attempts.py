@@ -1,4 +1,4 @@
-"""How often enrolment may be tried: per address, per token, in total (decisions.md 5). Time is an argument.
+"""How often enrolment may be tried: per address, per token, in total (design 0002, 5). Time is an argument.
 
 The generic cell rate algorithm: one number per key. Tables are bounded and forget the key that was unused longest, so
 an attacker with many addresses meets the limit in total instead. Used by `relay`.

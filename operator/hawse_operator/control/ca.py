@@ -1,6 +1,6 @@
 """The internal CA: who signs exit nodes, agents and the operator's own serving certificate. Pure.
 
-P-256 everywhere (decisions.md 4). Two CAs are trusted during a rotation: `Authority.roots` holds both, the first signs.
+P-256 everywhere (design 0002, 4). Two CAs are trusted during a rotation: `Authority.roots` holds both, the first signs.
 Reads no clock, stores nothing: reconcile keeps `ca.crt` and `ca.key` in a Secret made once. Certificates for visitors
 are in `edge_certificate`. Called by `enrol`, `service` and reconcile.
 """

@@ -19,7 +19,7 @@ from hawse_operator.control.outbox import MATERIAL, Desired, Outbox
 SNAPSHOT_KEY = "snapshot"
 """Key of the ack that says: everything up to EndOfSnapshot is in force."""
 SESSIONS_KEPT_FOR = timedelta(seconds=30)
-"""A pod silent for longer no longer counts as carrying sessions (api.md: silent for 30 s = left out)."""
+"""A pod silent for longer no longer counts as carrying sessions (silent for 30 s = left out)."""
 NODE_KEPT_FOR = timedelta(minutes=10)
 """A pod that is gone for longer is forgotten, with its acks."""
 

@@ -1,7 +1,7 @@
 """Agents' enrolments and renewals that exit nodes pass on: asks the TokenBook, has `enrol` decide, signs. Shell.
 
 Called by `stream` for each RelayRequest. Never raises for an expected outcome: every request gets a reply that an agent
-can show to a person. An exit node may be hostile (decisions.md 5), so nothing it adds is believed beyond its own fleet.
+can show to a person. An exit node may be hostile (design 0002, 5), so nothing it adds is believed beyond its own fleet.
 """
 
 import asyncio

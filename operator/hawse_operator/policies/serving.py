@@ -1,6 +1,6 @@
 """What exit nodes are told about a Tunnel: serve it, close it, keep what they have, or nothing at all.
 
-decisions.md 10: a bad edit keeps the last good form, except when access, owner or token changed; then visitors get a
+Design 0002, 10: a bad edit keeps the last good form, except when access, owner or token changed; then visitors get a
 503 with a code. Nothing is ever served under a name that the Tunnel does not hold. Pure. Called by reconcile.tunnels.
 """
 

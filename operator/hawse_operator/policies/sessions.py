@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from hawse_api import names, v1alpha1
 
 KEPT_FOR = timedelta(minutes=5)
-"""How long the object of an agent that is gone stays (api.md)."""
+"""How long the object of an agent that is gone stays."""
 RTT_EVERY = timedelta(seconds=60)
 RTT_CHANGE = 0.25
 """A round trip is written again after a minute if it differs by more than this share."""

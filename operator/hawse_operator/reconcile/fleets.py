@@ -1,6 +1,6 @@
 """Reconcile Fleets: accept, keep the wildcard certificate, publish both to exit nodes, write the status.
 
-The Secret of a certificate is read here at every run and polled, never watched (decisions.md 3).
+The Secret of a certificate is read here at every run and polled, never watched (design 0002, 3).
 """
 
 import logging

@@ -19,7 +19,7 @@ from hawse_operator.reconcile.cache import Cache, IndexFn, Key, version_of
 
 Kind = TypeVar("Kind", bound=v1alpha1.Resource)
 SILENT_AFTER = timedelta(seconds=30)
-"""A pod that has not been heard of for so long is left out of Programmed (api.md)."""
+"""A pod that has not been heard of for so long is left out of Programmed."""
 
 
 def _spec(body: Mapping[str, Any]) -> Mapping[str, Any]:

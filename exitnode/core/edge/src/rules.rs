@@ -1,6 +1,6 @@
 //! Which requests are taken at all: the rules that hyper and h2 leave to us, as one pure function.
 //!
-//! The table in facts on the edge (smuggling rows) is tested in tests/smuggling.rs on the wire and here without one. What the
+//! Every row is tested in tests/smuggling.rs on the wire and here without one. What the
 //! libraries already refuse (obs-fold, bare CR, NUL, unequal Content-Length ...) is not repeated.
 
 use std::net::Ipv6Addr;
