@@ -1,6 +1,6 @@
 """Keys, certificate requests and the checks of what an enrolment or renewal gives back. Pure but for key generation.
 
-docs/design/0002, 4 and 5 have the shapes: P-256, SPIFFE URI below the fleet's domain, the CA that the token pins. Used by
+Shapes (design 0002, 4 and 5): P-256, SPIFFE URI below the fleet's domain, the CA that the token pins. Used by
 enrolment.py and renewal.py.
 """
 
