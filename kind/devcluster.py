@@ -322,12 +322,14 @@ _tools: dict[str, Path] = {}
 def tool_path(name: str) -> Path:
     """Return the binary of devcluster or helm; the first call builds it, which takes minutes on a cold machine."""
     if name not in _tools:
-        script = ROOT / "scripts" / "build_tools.py"
-        command = [sys.executable, str(script), "--print-path", name]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=3600, check=False)
-        if done.returncode != 0:
-            raise ClusterError(f"{name} could not be built; see above")
-        _tools[name] = Path(done.stdout.strip())
+        # In this process: a child would answer a Ctrl-C of the terminal with a traceback of its own.
+        sys.path.append(str(ROOT / "scripts"))
+        import build_tools
+
+        try:
+            _tools[name] = build_tools.build_all([name])[name]
+        except build_tools.BuildError as exc:
+            raise ClusterError(f"{name} could not be built: {exc}") from exc
     return _tools[name]
 
 
