@@ -39,11 +39,10 @@ class EmbeddedCluster:
         return self.cluster.kubeconfig
 
     def start(self, report: Report, shell: Shell) -> None:
-        """Start it and put Helm on PATH."""
+        """Start it."""
         del shell
         try:
             with report.waiting("the cluster starts"):
-                (self.directory / "bin" / "helm").symlink_to(devcluster.tool_path("helm"))
                 self.cluster.start()
         except devcluster.ClusterError as exc:
             raise DemoError("embedded cluster", str(exc)) from exc

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import devcluster
 from demo import kube
 from demo.errors import DemoError
 from demo.report import seconds
@@ -51,6 +52,7 @@ def check_ports(session: Session) -> None:
 def start_cluster(session: Session) -> None:
     """Step 1."""
     report, shell = session.report, session.shell
+    _put_helm_on_path(session)
     session.cluster.start(report, shell)
     versions = json.loads(shell.ask("version", "-o", "json"))
     kubectl, version = (versions[side]["gitVersion"] for side in ("clientVersion", "serverVersion"))
@@ -152,6 +154,13 @@ def connect_agent(session: Session) -> None:
     session.report.output(agent.output())
     if not agent.running() or "connected to " not in agent.output():
         raise DemoError("agent → exit nodes", f"`{command}` did not connect", log=agent.log)
+
+
+def _put_helm_on_path(session: Session) -> None:
+    try:
+        (session.tools / "helm").symlink_to(devcluster.tool_path("helm"))
+    except devcluster.ClusterError as exc:
+        raise DemoError("build", str(exc)) from exc
 
 
 def _start_app(session: Session) -> None:
