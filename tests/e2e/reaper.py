@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 SUBREAPER = 36  # linux/prctl.h
-GRACE_S = 2.0
+GRACE_S = float(os.environ.get("REAPER_GRACE_S", "2"))
+"""How long after the command's end something may still be running."""
 
 
 def descendants() -> list[str]:

@@ -1,6 +1,7 @@
 """Ctrl-C ends the demo at any time, and nothing of it keeps running."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +37,11 @@ def test_the_demo_stays_up_until_ctrl_c(typed: Callable[..., Typed]) -> None:
     assert summary_of(demo.last_line)[1] == 0, demo.text
     assert demo.left == []
     assert "Traceback" not in demo.text
+
+
+def test_a_demo_that_is_killed_takes_everything_with_it(typed: Callable[..., Typed], tmp_path: Path) -> None:
+    demo = typed("make", "demo", REAPER_GRACE_S="20", TMPDIR=str(tmp_path))
+    demo.wait_for("Ctrl-C")
+    demo.kill()
+    demo.wait(END_S)
+    assert demo.left == []

@@ -51,6 +51,10 @@ class Typed:
         """What the terminal does: SIGINT to the foreground process group."""
         os.killpg(json.loads(self.report.read_text())["group"], signal.SIGINT)
 
+    def kill(self) -> None:
+        """SIGKILL to all of it at once, as the OOM killer or a closed virtual machine."""
+        os.killpg(json.loads(self.report.read_text())["group"], signal.SIGKILL)
+
     def wait(self, timeout_s: float = TYPED_S) -> int:
         """Exit code."""
         self.process.wait(timeout_s)
