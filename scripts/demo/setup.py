@@ -100,7 +100,7 @@ def apply_fleet(session: Session) -> None:
     nodes = shell.get("exitnodes")["items"]
     for node in nodes:
         name, region = node["metadata"]["name"], node["spec"]["region"]
-        pod = _pod_of(session, name)
+        pod = ready_pod(session, name)
         session.doors.append(Door(region, name, pod["status"]["podIP"], _PORT_HTTPS))
         home = shell.get("node", pod["spec"]["nodeName"])["metadata"]["labels"].get("topology.kubernetes.io/region", "")
         where = f"on {pod['spec']['nodeName']}, {pod['status']['podIP']}, after {seconds(took)}"
@@ -212,11 +212,16 @@ def _ready_regions(shell: kube.Shell) -> set[str]:
     return ready if ready >= set(REGIONS) else set()
 
 
-def _pod_of(session: Session, exit_node: str) -> Any:
+def ready_pod(session: Session, exit_node: str) -> Any:
+    """The pod of an exit node.
+
+    Raises:
+        DemoError: there is no ready one.
+    """
     pods = session.shell.get("pods", "-n", SYSTEM, "-l", f"hawse.dev/exit-node={exit_node}")["items"]
-    ready = [pod for pod in pods if kube.holds(pod, "Ready")]
+    ready = [pod for pod in pods if kube.holds(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]]
     if not ready:
-        raise DemoError("operator → exit nodes", f"exit node {exit_node} is Ready and has no ready pod")
+        raise DemoError("operator → exit nodes", f"exit node {exit_node} has no ready pod")
     return ready[0]
 
 

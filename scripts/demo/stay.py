@@ -2,9 +2,13 @@
 
 import time
 
-from demo import changes
+from demo import changes, visiting
+from demo.errors import DemoError
 from demo.session import NAMESPACE, SYSTEM, Session
 from demo.visits import Protocol
+
+_LOOK_S = 0.5
+_REOPEN_S = 60.0
 
 
 def stay_up(session: Session) -> None:
@@ -35,10 +39,26 @@ def _show(session: Session) -> None:
 
 
 def _watch(session: Session) -> None:
-    told: set[str] = set()
     while True:
-        time.sleep(0.5)
+        time.sleep(_LOOK_S)
         for program in session.programs.ended():
-            if program.name not in told:
-                told.add(program.name)
+            session.programs.stop(program)
+            if program.name == visiting.PORT_FORWARD:
+                session.report.note("The exit node behind 127.0.0.1 was replaced; connecting to the new one.")
+                _reopen(session)
+            else:
                 session.report.note(f"{program.name} ended; its log: {program.log}")
+
+
+def _reopen(session: Session) -> None:
+    """The forwarding ends with its pod; try until the next pod is ready."""
+
+    def opened() -> bool:
+        try:
+            visiting.open_browser_door(session)
+        except DemoError:
+            return False
+        return True
+
+    if not session.shell.until("the exit node", opened, timeout_s=_REOPEN_S):
+        session.report.note("127.0.0.1 leads nowhere now; the exit nodes' own addresses may still work.")

@@ -4,6 +4,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from demo import setup
 from demo.errors import DemoError
 from demo.report import seconds
 from demo.session import BROWSER_REGION, FLEET, NAMESPACE, SYSTEM, Session
@@ -12,6 +13,7 @@ from demo.visits import Door, Protocol, Visit, Visitor
 APP_SAYS = {Protocol.HTTP1: "It works", Protocol.HTTP2: "It works", Protocol.WEBSOCKET: "hello"}
 PUBLIC_PORT = 8443
 """spec.listeners.https in examples/fleet.yaml."""
+PORT_FORWARD = "port-forward"
 _FORWARD_S = 15.0
 
 
@@ -78,12 +80,12 @@ def open_browser_door(session: Session) -> None:
         DemoError: it does not come up.
     """
     door = _of_region(session, BROWSER_REGION)
-    pods = session.shell.get("pods", "-n", SYSTEM, "-l", f"hawse.dev/exit-node={door.exit_node}")["items"]
+    pod = setup.ready_pod(session, door.exit_node)["metadata"]["name"]
     local = session.settings.https_port
-    command = ["kubectl", "port-forward", "-n", SYSTEM, f"pod/{pods[0]['metadata']['name']}", f"{local}:8443"]
+    command = ["kubectl", "port-forward", "-n", SYSTEM, f"pod/{pod}", f"{local}:8443"]
     session.report.command(f"{' '.join(command)} &")
     forward = session.programs.start(
-        "port-forward", command, environment=session.shell.environment, cwd=session.settings.root
+        PORT_FORWARD, command, environment=session.shell.environment, cwd=session.settings.root
     )
     if session.programs.await_output(forward, re.compile("(Forwarding from)"), _FORWARD_S) is None:
         raise DemoError("kubectl port-forward", f"127.0.0.1:{local} does not lead to {door.exit_node}", log=forward.log)
