@@ -25,16 +25,6 @@ NAME = "hawse-demo"
 _BUILD_S = 3600.0
 _CREATE_S = 600.0
 _FORWARD_S = 15.0
-CONFIG = """\
-kind: Cluster
-apiVersion: kind.x-k8s.io/v1alpha4
-nodes:
-- role: control-plane
-- role: worker
-  labels: {topology.kubernetes.io/region: eu-west}
-- role: worker
-  labels: {topology.kubernetes.io/region: us-east}
-"""
 
 
 @dataclass(slots=True)
@@ -91,10 +81,10 @@ class KindCluster:
         if self.name in shell.run("kind get clusters", hop="kind").out.split():
             fix = f"kind delete cluster --name {self.name}, or use it: make demo KIND={self.name}"
             raise DemoError("kind", f"there is a kind cluster {self.name}", fix=fix)
-        config = self.directory / "kind.yaml"
-        config.write_text(CONFIG)
         self._created = True
-        create = f"kind create cluster --name {self.name} --config {config} --kubeconfig {self.kubeconfig} --wait 180s"
+        create = (
+            f"kind create cluster --name {self.name} --config kind/kind.yaml --kubeconfig {self.kubeconfig} --wait 180s"
+        )
         shell.show(create, hop="kind", timeout_s=_CREATE_S, quiet=True)
 
     def values(self) -> str:

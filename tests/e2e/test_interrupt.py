@@ -1,7 +1,6 @@
 """Ctrl-C ends the demo at any time, and nothing of it keeps running."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -40,7 +39,7 @@ def test_the_demo_stays_up_until_ctrl_c(typed: Callable[..., Typed]) -> None:
 
 
 def test_a_demo_that_is_killed_takes_everything_with_it(typed: Callable[..., Typed], tmp_path: Path) -> None:
-    demo = typed("make", "demo", REAPER_GRACE_S="20", TMPDIR=str(tmp_path))
+    demo = typed("make", "demo", REAPER_GRACE_S="20")
     demo.wait_for("Ctrl-C")
     demo.kill()
     demo.wait(END_S)

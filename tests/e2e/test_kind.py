@@ -12,16 +12,6 @@ from support.typed import ROOT, Typed, summary_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 NAME = "hawse-e2e"
-CONFIG = """\
-kind: Cluster
-apiVersion: kind.x-k8s.io/v1alpha4
-nodes:
-- role: control-plane
-- role: worker
-  labels: {topology.kubernetes.io/region: eu-west}
-- role: worker
-  labels: {topology.kubernetes.io/region: us-east}
-"""
 
 
 def why_not() -> str:
@@ -43,13 +33,11 @@ def kind_name(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from pytest_kind import KindCluster
 
     directory = tmp_path_factory.mktemp("kind")
-    config = directory / "kind.yaml"
-    config.write_text(CONFIG)
     kind = shutil.which("kind")
     assert kind is not None
     kubectl = Path(sys.executable).parent / "kubectl"
     cluster = KindCluster(NAME, directory / "kubeconfig", kind_path=Path(kind), kubectl_path=kubectl)
-    cluster.create(config)
+    cluster.create(ROOT / "kind" / "kind.yaml")
     yield NAME
     cluster.delete()
     shutil.rmtree(ROOT / ".pytest-kind", ignore_errors=True)

@@ -69,7 +69,7 @@ def type_command(directory: Path, number: int, *command: str, **environment: str
         process = subprocess.Popen(
             [sys.executable, str(REAPER), str(report), *command],
             cwd=ROOT,
-            env=inherited | environment,
+            env=inherited | {"TMPDIR": str(directory)} | environment,  # what a failure keeps goes with the test
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
