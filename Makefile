@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 UV := $(BIN)/uv
+DEMO := HAWSE_DEMO_CHECK=$(CHECK) HAWSE_DEMO_KIND=$(KIND) PYTHONPATH=scripts:kind $(BIN)/python -m demo
 CARGO := cargo --locked
 RUST := exitnode/core
 export VIRTUAL_ENV := $(CURDIR)/.venv
@@ -47,8 +48,10 @@ tools: .venv/.deps ## build everything that the demo needs, in parallel
 	@$(BIN)/python scripts/build.py core go
 	@touch .venv/.core
 
-demo: prereqs tools ## the main job before your eyes: cluster, chart, exit nodes, tunnel, agent, visitors (CHECK=1 ends by itself)
-	@HAWSE_DEMO_CHECK=$(CHECK) HAWSE_DEMO_KIND=$(KIND) PYTHONPATH=scripts:kind $(BIN)/python -m demo
+demo: prereqs .venv/.deps ## the main job before your eyes: cluster, chart, exit nodes, tunnel, agent, visitors (CHECK=1 ends by itself)
+	@$(DEMO) preflight
+	@$(MAKE) --no-print-directory tools
+	@$(DEMO)
 
 try: prereqs .venv/.core ## the fastest look: exit node and agent on loopback, no cluster
 	@$(BIN)/python scripts/try.py

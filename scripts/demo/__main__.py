@@ -1,7 +1,8 @@
 """Runs the steps of the demo, then ends everything, proves that nothing is left, and counts.
 
 Exit codes: 0 every expectation held; 1 one did not, or a step failed; 130 interrupted before step 6 was done.
-Ctrl-C and SIGTERM end it in order at any time. Called by `make demo`.
+Ctrl-C and SIGTERM end it in order at any time. Called by `make demo`, first with the argument `preflight`: settings and
+ports are checked before a cold machine spends minutes on the build.
 """
 
 import contextlib
@@ -43,6 +44,8 @@ STAY = (len(STEPS) + 1, "Yours to try")
 def main() -> int:
     """Entry point."""
     report = Report(sys.stdout)
+    if sys.argv[1:] == ["preflight"]:
+        return _preflight(report)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)  # SIGINT too: a shell's background job inherits it ignored
     programs.adopt_orphans()
@@ -65,13 +68,23 @@ def main() -> int:
     return code
 
 
+def _preflight(report: Report) -> int:
+    """Say what would stop the demo later; silent when nothing would."""
+    try:
+        setup.check_ports(read_settings(os.environ, root=ROOT, programs=Path(sys.executable).parent))
+    except DemoError as error:
+        _explain(report, error, None)
+        return 1
+    return 0
+
+
 def _run(session: Session) -> int:
     """All steps; what went wrong is explained on the way out."""
     report = session.report
     started = time.monotonic()
     number, title = 0, "Ports"
     try:
-        setup.check_ports(session)
+        setup.check_ports(session.settings)
         report.line("Hawse: from an empty cluster to a tunnel that is served, on real parts only.")
         report.line(f"Logs: {session.logs}")
         for number, (title, step) in enumerate(STEPS, start=1):

@@ -14,6 +14,7 @@ from demo import kube
 from demo.errors import DemoError
 from demo.report import seconds
 from demo.session import FLEET_FILE, NAMESPACE, REGIONS, RELEASE, SYSTEM, TOKEN, TUNNEL, TUNNEL_FILE, Session
+from demo.settings import Settings
 from demo.visits import Door
 
 KUBERNETES = "v1.37"
@@ -25,13 +26,12 @@ _INSTALL_S = 120
 _LINKS_S = 20.0
 
 
-def check_ports(session: Session) -> None:
+def check_ports(settings: Settings) -> None:
     """Both ports on 127.0.0.1 must be free before minutes are spent.
 
     Raises:
         DemoError: one is not.
     """
-    settings = session.settings
     for port, purpose, variable in (
         (settings.app_port, "the sample app", "HAWSE_DEMO_APP_PORT"),
         (settings.https_port, "visitors (your browser)", "HAWSE_DEMO_HTTPS_PORT"),
