@@ -38,7 +38,7 @@ def test_the_demo_stays_up_until_ctrl_c(typed: Callable[..., Typed]) -> None:
     assert "Traceback" not in demo.text
 
 
-def test_a_demo_that_is_killed_takes_everything_with_it(typed: Callable[..., Typed], tmp_path: Path) -> None:
+def test_a_demo_that_is_killed_takes_everything_with_it(typed: Callable[..., Typed]) -> None:
     demo = typed("make", "demo", REAPER_GRACE_S="20")
     demo.wait_for("Ctrl-C")
     demo.kill()
