@@ -54,8 +54,7 @@ def main() -> int:
         settings = read_settings(os.environ, root=ROOT, programs=Path(sys.executable).parent)
     except DemoError as error:
         directory.rmdir()
-        _explain(report, error, None)
-        return 1
+        return _refuse(report, error)
     session = _open_session(settings, report, directory)
     code = 1
     try:
@@ -73,9 +72,15 @@ def _preflight(report: Report) -> int:
     try:
         setup.check_ports(read_settings(os.environ, root=ROOT, programs=Path(sys.executable).parent))
     except DemoError as error:
-        _explain(report, error, None)
-        return 1
+        return _refuse(report, error)
     return 0
+
+
+def _refuse(report: Report, error: DemoError) -> int:
+    report.check("the demo can start", held=False)
+    _explain(report, error, None)
+    report.line(report.summary)
+    return 1
 
 
 def _run(session: Session) -> int:
