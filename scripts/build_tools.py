@@ -155,7 +155,7 @@ def verify() -> int:
     if go is None:
         raise BuildError("Go is not installed; see go.dev/doc/install")
     modfile = f"-modfile={_patched_modfile(go, cache_dir(), _environment())}"
-    for command in ([go, "vet", modfile, "./..."], [go, "test", modfile, "./..."]):
+    for command in ([go, "vet", modfile, "./..."], [go, "test", "-vet=off", modfile, "./..."]):
         code = subprocess.run(command, cwd=MODULE, env=_environment(), check=False, timeout=BUILD_LIMIT_S).returncode
         if code != 0:
             return code

@@ -75,18 +75,21 @@ class Request:
             return default
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connection:
     """One TCP connection of a visitor."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     interval_s: float
+    head_only: bool = False
+    """The request under way is HEAD: its answer has no body."""
 
     async def serve(self) -> None:
         """Answer requests until the other side has enough."""
         while (request := await self.read_head()) is not None:
             handler = ROUTES.get(request.path, not_found)
+            self.head_only = request.method == "HEAD"
             body = self.body(request)
             keep = await handler(self, request, body)
             async for _ in body:  # what the handler did not read would be taken for the next request
@@ -129,10 +132,10 @@ class Connection:
             left -= len(piece)
             yield piece
 
-    async def answer(self, status: str, content_type: str, body: bytes, *, head_only: bool = False) -> bool:
+    async def answer(self, status: str, content_type: str, body: bytes) -> bool:
         """Send a whole answer."""
         self.head(status, content_type, [("content-length", str(len(body)))])
-        if not head_only:
+        if not self.head_only:
             self.writer.write(body)
         await self.writer.drain()
         return True
@@ -145,6 +148,8 @@ class Connection:
 
     async def chunk(self, piece: bytes) -> None:
         """Send a piece of a chunked body; an empty one ends it."""
+        if self.head_only:
+            return
         self.writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         await self.writer.drain()
 
@@ -154,7 +159,7 @@ async def index(at: Connection, request: Request, _: AsyncIterator[bytes]) -> bo
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in request.headers)
     host, port = at.writer.get_extra_info("sockname")[:2]
     page = PAGE.format(where=f"{host}:{port}", pid=os.getpid(), method=request.method, path=request.path, rows=rows)
-    return await at.answer("200 OK", "text/html; charset=utf-8", page.encode(), head_only=request.method == "HEAD")
+    return await at.answer("200 OK", "text/html; charset=utf-8", page.encode())
 
 
 async def headers(at: Connection, request: Request, _: AsyncIterator[bytes]) -> bool:

@@ -1,5 +1,6 @@
 """`hawse http` end to end on real parts: exit nodes, agent and app in their own processes on loopback."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.sync.client import connect as websocket
+from websockets.asyncio.client import connect as websocket
 
 from support import loopback
 from support.loopback import Loopback, TunnelSpec
@@ -89,27 +90,28 @@ def test_events_arrive_one_by_one(served: Loopback) -> None:
     assert arrived[-1] - arrived[0] > 0.4  # the app sends one every 0.2 s: they were not gathered
 
 
-def test_a_websocket_echoes_through_the_tunnel(served: Loopback) -> None:
+async def test_a_websocket_echoes_through_the_tunnel(served: Loopback) -> None:
     place = served.nodes[0].place
     context = ssl.create_default_context(cafile=str(served.ca_file))
     url = f"wss://{served.host}:{place.https_port}/ws"
     raw = socket.create_connection((place.address, place.https_port), timeout=10)
-    with websocket(url, sock=raw, ssl=context, server_hostname=served.host, proxy=None) as echo:
+    raw.setblocking(False)
+    async with asyncio.timeout(20), websocket(url, sock=raw, ssl=context, server_hostname=served.host) as echo:
         for message in ("hello", "x" * 100_000, b"\x00" * 70_000):
-            echo.send(message)
-            assert echo.recv(timeout=10) == message
+            await echo.send(message)
+            assert await echo.recv() == message
 
 
 def test_status_shows_the_running_agent(served: Loopback) -> None:
-    found = json.loads(hawse(served, "status", "--json").stdout)
-    (agent,) = found["agents"]
-    assert agent["pid"] == served.agent.pid
-    assert agent["tunnels"][0]["url"] == served.url
     deadline = time.monotonic() + 10
-    while [node["state"] for node in agent["exit_nodes"]] != ["connected", "connected"]:
+    while True:  # its second session and its own report come a moment after the first page
+        (agent,) = json.loads(hawse(served, "status", "--json").stdout)["agents"]
+        if agent["tunnels"] and [node["state"] for node in agent["exit_nodes"]] == ["connected", "connected"]:
+            break
         assert time.monotonic() < deadline, agent
         time.sleep(0.2)
-        (agent,) = json.loads(hawse(served, "status", "--json").stdout)["agents"]
+    assert agent["pid"] == served.agent.pid
+    assert agent["tunnels"][0]["url"] == served.url
     assert {node["region"] for node in agent["exit_nodes"]} == {"eu-west", "us-east"}
     plain = hawse(served, "status")
     assert plain.returncode == 0

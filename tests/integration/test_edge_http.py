@@ -3,6 +3,7 @@
 The edge's own rules are tested in Rust (exitnode/core/edge/tests); here foreign clients meet the whole path.
 """
 
+import asyncio
 import hashlib
 import json
 import re
@@ -17,7 +18,7 @@ import h2.connection
 import h2.events
 import httpx
 import pytest
-from websockets.sync.client import connect as websocket
+from websockets.asyncio.client import connect as websocket
 
 from support import loopback
 from support.loopback import Loopback, TunnelSpec
@@ -139,16 +140,19 @@ def test_many_requests_at_once_on_one_connection(served: Loopback) -> None:
 
 
 # --- WebSockets -------------------------------------------------------------------------------------------------------
-def test_a_websocket_over_http_1_carries_text_and_a_mebibyte(served: Loopback) -> None:
+async def test_a_websocket_over_http_1_carries_text_and_a_mebibyte(served: Loopback) -> None:
     place = served.nodes[0].place
     tcp = socket.create_connection((place.address, place.https_port), timeout=10)
     context = ssl.create_default_context(cafile=str(served.ca_file))
-    with websocket(
-        f"wss://{served.host}/ws", sock=tcp, ssl=context, server_hostname=served.host, max_size=1 << 21
-    ) as open_socket:
+    tcp.setblocking(False)
+    address = f"wss://{served.host}/ws"
+    async with (
+        asyncio.timeout(20),
+        websocket(address, sock=tcp, ssl=context, server_hostname=served.host, max_size=1 << 21) as open_socket,
+    ):
         for message in ("hello", "ü" * 70_000, b"\x00" * (1 << 20)):
-            open_socket.send(message)
-            assert open_socket.recv(timeout=10) == message
+            await open_socket.send(message)
+            assert await open_socket.recv() == message
 
 
 def test_a_websocket_over_http_2_reaches_an_app_that_knows_http_1_only(served: Loopback) -> None:

@@ -10,7 +10,10 @@ mod support;
 use hawse_proto::{core::EdgeOptions, ir};
 use http_body_util::BodyExt;
 use support::*;
-use tokio::io::AsyncReadExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const GET: &[u8] = b"GET /a?b=c HTTP/1.1\r\nhost: shop.t.example\r\n\r\n";
 
@@ -226,4 +229,36 @@ async fn an_answer_that_ends_with_the_connection_is_whole() {
         (reply.status, reply.whole, reply.text().as_str()),
         (200, true, "all of it")
     );
+}
+
+#[tokio::test]
+async fn a_body_for_head_is_not_taken_for_the_next_answer() {
+    // The body that HEAD must not have comes late: it would be read as the answer to what is sent next.
+    let scene = Scene::new(|mut stream: TcpStream| async move {
+        let mut late = &b""[..];
+        while let Some(head) = app_head(&mut stream).await {
+            stream.write_all(late).await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
+                .await
+                .unwrap();
+            if head.starts_with("HEAD") {
+                late = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npoisoned";
+            } else {
+                stream.write_all(b"mine").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut visitor = scene.h1().await;
+    for _ in 0..3 {
+        visitor
+            .write_all(b"HEAD / HTTP/1.1\r\nhost: shop.t.example\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(read_reply(&mut visitor, true).await.status, 200);
+        visitor.write_all(GET).await.unwrap();
+        let reply = read_reply(&mut visitor, false).await;
+        assert_eq!((reply.status, reply.body.as_slice()), (200, &b"mine"[..]));
+    }
 }

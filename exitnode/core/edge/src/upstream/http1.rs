@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use hawse_proto::codes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::{
@@ -66,6 +66,8 @@ pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
     channel: Channel,
     sent: Arc<Sent>,
+    /// An app that sends a body for HEAD all the same would have it read as the next visitor's answer.
+    reusable: bool,
 }
 
 impl Answer {
@@ -75,9 +77,14 @@ impl Answer {
             response,
             channel,
             sent,
+            reusable,
         } = self;
         let (mut head, inner) = response.into_parts();
         head::response(&mut head);
+        if !reusable {
+            channel.retire();
+            return Response::from_parts(head, body::empty());
+        }
         let fate = channel.fate.clone();
         let mut body = AppBody {
             inner,
@@ -137,6 +144,7 @@ pub(super) async fn exchange<D: Dialer>(
     request: Request<Body>,
 ) -> Result<Answer, Fault> {
     let may_repeat = request.method().is_idempotent() && request.is_end_stream();
+    let reusable = request.method() != Method::HEAD;
     let (head, body) = request.into_parts();
     let (body, sent) = sending::watch(body);
     let mut request = Request::from_parts(head, body);
@@ -151,6 +159,7 @@ pub(super) async fn exchange<D: Dialer>(
                     response,
                     channel,
                     sent,
+                    reusable,
                 });
             }
             Err(failed) => failed,
