@@ -15,6 +15,7 @@ PUBLIC_PORT = 8443
 """spec.listeners.https in examples/fleet.yaml."""
 PORT_FORWARD = "port-forward"
 _FORWARD_S = 15.0
+_COUNTED_S = 10.0
 
 
 def visit_tunnel(session: Session) -> None:
@@ -51,6 +52,8 @@ def visit_tunnel(session: Session) -> None:
     where = f"127.0.0.1:{session.settings.https_port}"
     report.check(f"{where} leads to {BROWSER_REGION}", held, "" if held else browser.cause)
     report.line()
+    counted = session.shell.until("exit nodes", lambda: _agents_are_counted(session), timeout_s=_COUNTED_S)
+    report.check("every exit node's status counts the agent", bool(counted))
     kinds = "tunnels,exitnodes,subdomainreservations,agentsessions"
     session.shell.show(f"kubectl get {kinds} -n {NAMESPACE}", hop="API server")
 
@@ -60,6 +63,11 @@ def visit_all(session: Session) -> list[Visit]:
     pairs = [(door, protocol) for door in session.doors for protocol in Protocol]
     with ThreadPoolExecutor(max_workers=3) as pool:
         return list(pool.map(lambda pair: session.guest.visit(*pair), pairs))
+
+
+def _agents_are_counted(session: Session) -> bool:
+    found = (session.shell.get("exitnode", door.exit_node) for door in session.doors)
+    return all((node or {}).get("status", {}).get("agents") for node in found)
 
 
 def served(visit: Visit) -> bool:
