@@ -39,7 +39,7 @@ class Settings(BaseModel):
     https_port: Port = Field(names.PORT_HTTPS, alias="HAWSE_HTTPS_PORT", ge=1, le=65535)
     agents_port: Port = Field(names.PORT_AGENTS, alias="HAWSE_AGENTS_PORT", ge=1, le=65535)
     admin_port: Port = Field(names.PORT_ADMIN, alias="HAWSE_ADMIN_PORT", ge=1, le=65535)
-    drain_timeout_s: float = Field(30.0, alias="HAWSE_DRAIN_TIMEOUT_S", ge=0, le=3600)
+    drain_timeout_s: float = Field(30.0, alias="HAWSE_DRAIN_SECONDS", ge=0, le=3600)
     """How long requests in flight may go on after SIGTERM; below the pod's terminationGracePeriod."""
 
     @field_validator("pod_ip")
@@ -54,11 +54,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         UsageError: naming every variable that is missing or wrong.
     """
-    values = dict(environment)
-    if "HAWSE_DRAIN_SECONDS" in values:  # what the operator's Deployment says
-        values.setdefault("HAWSE_DRAIN_TIMEOUT_S", values["HAWSE_DRAIN_SECONDS"])
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(dict(environment))
     except ValidationError as exc:
         missing = [str(error["loc"][0]) for error in exc.errors() if error["type"] == "missing"]
         wrong = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors() if error["type"] != "missing"]

@@ -300,7 +300,7 @@ class ExitNodeProcess:
             "HAWSE_HTTPS_PORT": str(self.https_port),
             "HAWSE_AGENTS_PORT": str(self.agents_port),
             "HAWSE_ADMIN_PORT": str(self.admin_port),
-            "HAWSE_DRAIN_TIMEOUT_S": "5",
+            "HAWSE_DRAIN_SECONDS": "5",
             **self.extra,
         }
 

@@ -38,10 +38,9 @@ def test_everything_that_is_missing_or_wrong_is_said_at_once() -> None:
     [
         ({}, 30.0),
         ({"HAWSE_DRAIN_SECONDS": "12"}, 12.0),
-        ({"HAWSE_DRAIN_SECONDS": "12", "HAWSE_DRAIN_TIMEOUT_S": "3"}, 3.0),
     ],
 )
-def test_the_drain_timeout_is_read_under_both_names(given: dict[str, str], seconds: float) -> None:
+def test_the_drain_timeout_is_the_one_of_the_deployment(given: dict[str, str], seconds: float) -> None:
     assert read_settings(ENVIRONMENT | given).drain_timeout_s == seconds
 
 
