@@ -4,6 +4,7 @@
 crate `hawse-proto` (`HAWSE_REGEN=1 cargo test -p hawse-proto`). Called by `make codegen` and `make check`.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,13 +23,15 @@ def python_files() -> dict[Path, str]:
     """Run protoc with the plugins of grpcio-tools and mypy-protobuf; path -> text."""
     sources = [str(IR / f"{name}.proto") for name in PROTOS]
     include = resources.files("grpc_tools") / "_proto"
+    # protoc looks for its plugins on PATH: those of this environment, activated or not.
+    environment = os.environ | {"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'operator'}", f"-I{include}"]
         command += [f"--python_out={scratch}", f"--mypy_out=quiet:{scratch}", *sources]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, env=environment)
         command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'operator'}", f"-I{include}"]
         command += [f"--grpc_python_out={scratch}", f"--mypy_grpc_out=quiet:{scratch}", str(IR / "control.proto")]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, env=environment)
         made = Path(scratch) / IR
         return {ROOT / "operator" / IR / file.name: file.read_text() for file in sorted(made.iterdir())}
 
