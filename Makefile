@@ -53,8 +53,8 @@ demo: prereqs .venv/.deps ## the main job before your eyes: cluster, chart, exit
 	@$(MAKE) --no-print-directory tools
 	@$(DEMO)
 
-try: prereqs .venv/.core ## the fastest look: exit node and agent on loopback, no cluster
-	@$(BIN)/python scripts/try.py
+try: prereqs .venv/.core ## the fastest look: exit node and agent on loopback, no cluster (CHECK=1 ends by itself)
+	@$(BIN)/python scripts/try.py $(if $(CHECK),--check)
 
 test: prereqs tools ## every test; pytest's summary comes last
 	cd $(RUST) && $(CARGO) test -q --workspace
