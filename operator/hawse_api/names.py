@@ -15,19 +15,17 @@ CATEGORY = "hawse"
 FIELD_MANAGER = "hawse-operator"
 """Server-side apply: the one owner of everything the operator writes."""
 
-# --- labels, annotations, finalizers -------------------------------------------------------------------------------
+# --- labels, annotations -------------------------------------------------------------------------------------------
 LABEL_LEADER = f"{GROUP}/leader"
 LABEL_FLEET = f"{GROUP}/fleet"
 LABEL_EXIT_NODE = f"{GROUP}/exit-node"
 LABEL_REGION = f"{GROUP}/region"
-LABEL_AGENT_TOKEN = f"{GROUP}/agent-token"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "hawse-operator"
 ANNOTATION_REISSUE = f"{GROUP}/reissue"
 """On an AgentToken: any new value makes the operator write a new secret."""
 ANNOTATION_ALLOW_RECREATED = f"{GROUP}/allow-recreated-namespace"
 """On a SubdomainReservation, by an administrator: the UID of the re-created namespace that may take the name back."""
-FINALIZER = f"{GROUP}/cleanup"
 
 # --- the operator's own objects ------------------------------------------------------------------------------------
 OPERATOR_SERVICE = "hawse-operator"
@@ -87,7 +85,6 @@ class Reason(StrEnum):
     # ResolvedRefs
     RESOLVED = "Resolved"
     TOKEN_NOT_FOUND = "TokenNotFound"
-    TOKEN_NOT_READY = "TokenNotReady"
     CERTIFICATE_NOT_FOUND = "CertificateNotFound"
     # Reserved
     RESERVED = "Reserved"
@@ -116,7 +113,6 @@ class Reason(StrEnum):
     UNAVAILABLE = "Unavailable"
     # any Ready
     READY = "Ready"
-    NOT_READY = "NotReady"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,4 +184,3 @@ ERRORS: tuple[ErrorCode, ...] = (
 )
 BY_NAME = {error.name: error for error in ERRORS}
 BY_CODE = {error.code: error for error in ERRORS}
-ERROR_HEADER = "X-Hawse-Error"
