@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,27 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Transport:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TransportEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transport.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSPORT_UNSPECIFIED: _Transport.ValueType  # 0
+    """QUIC"""
+    TRANSPORT_QUIC: _Transport.ValueType  # 1
+    TRANSPORT_TCP: _Transport.ValueType  # 2
+    """HTTP/2 streams over TLS on TCP, at the exit node's port for visitors, told apart by ALPN."""
+
+class Transport(_Transport, metaclass=_TransportEnumTypeWrapper): ...
+
+TRANSPORT_UNSPECIFIED: Transport.ValueType  # 0
+"""QUIC"""
+TRANSPORT_QUIC: Transport.ValueType  # 1
+TRANSPORT_TCP: Transport.ValueType  # 2
+"""HTTP/2 streams over TLS on TCP, at the exit node's port for visitors, told apart by ALPN."""
+Global___Transport: _TypeAlias = Transport  # noqa: Y015
 
 @_typing.final
 class EdgeOptions(_message.Message):
@@ -55,6 +77,7 @@ class EdgeOptions(_message.Message):
     IDLE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     PAGES_FIELD_NUMBER: _builtins.int
     SERVED_BY_FIELD_NUMBER: _builtins.int
+    HTTP3_OFF_FIELD_NUMBER: _builtins.int
     max_connections: _builtins.int
     """0 in any field = the default in exitnode/core/edge/src/limits.rs."""
     max_connections_per_address: _builtins.int
@@ -67,6 +90,8 @@ class EdgeOptions(_message.Message):
     idle_timeout_ms: _builtins.int
     served_by: _builtins.str
     """Shown in X-Hawse-Served-By: the exit node's name."""
+    http3_off: _builtins.bool
+    """True: no HTTP/3 (no UDP socket beside the TCP one, no Alt-Svc)."""
     @_builtins.property
     def pages(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
         """Error pages: code ("HAWSE-1001") -> HTML with the slots {host} {request_id} {detail}."""
@@ -85,10 +110,11 @@ class EdgeOptions(_message.Message):
         idle_timeout_ms: _builtins.int = ...,
         pages: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
         served_by: _builtins.str = ...,
+        http3_off: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["handshake_timeout_ms", b"handshake_timeout_ms", "header_timeout_ms", b"header_timeout_ms", "idle_timeout_ms", b"idle_timeout_ms", "max_concurrent_streams", b"max_concurrent_streams", "max_connections", b"max_connections", "max_connections_per_address", b"max_connections_per_address", "max_header_bytes", b"max_header_bytes", "max_headers", b"max_headers", "pages", b"pages", "request_timeout_ms", b"request_timeout_ms", "served_by", b"served_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handshake_timeout_ms", b"handshake_timeout_ms", "header_timeout_ms", b"header_timeout_ms", "http3_off", b"http3_off", "idle_timeout_ms", b"idle_timeout_ms", "max_concurrent_streams", b"max_concurrent_streams", "max_connections", b"max_connections", "max_connections_per_address", b"max_connections_per_address", "max_header_bytes", b"max_header_bytes", "max_headers", b"max_headers", "pages", b"pages", "request_timeout_ms", b"request_timeout_ms", "served_by", b"served_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -140,6 +166,8 @@ class DialRequest(_message.Message):
     IDENTITY_FIELD_NUMBER: _builtins.int
     CA_SHA256_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    PROXY_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     """"203.0.113.7:7443" """
     server_name: _builtins.str
@@ -147,6 +175,7 @@ class DialRequest(_message.Message):
     alpn: _builtins.str
     """"hawse/1" or "hawse-enroll/1" """
     timeout_ms: _builtins.int
+    transport: Global___Transport.ValueType
     @_builtins.property
     def identity(self) -> Global___Identity:
         """For hawse/1. For hawse-enroll/1 absent: the node is proved by ca_sha256."""
@@ -154,6 +183,10 @@ class DialRequest(_message.Message):
     @_builtins.property
     def ca_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The node's chain must hold a CA with one of these hashes, and that CA must have signed its leaf."""
+
+    @_builtins.property
+    def proxy(self) -> Global___Proxy:
+        """Only with TRANSPORT_TCP: reach `address` through this HTTP proxy by CONNECT (RFC 9110, section 9.3.6)."""
 
     def __init__(
         self,
@@ -164,14 +197,40 @@ class DialRequest(_message.Message):
         identity: Global___Identity | None = ...,
         ca_sha256: _abc.Iterable[_builtins.bytes] | None = ...,
         timeout_ms: _builtins.int = ...,
+        transport: Global___Transport.ValueType = ...,
+        proxy: Global___Proxy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "proxy", b"proxy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "alpn", b"alpn", "ca_sha256", b"ca_sha256", "identity", b"identity", "server_name", b"server_name", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "alpn", b"alpn", "ca_sha256", b"ca_sha256", "identity", b"identity", "proxy", b"proxy", "server_name", b"server_name", "timeout_ms", b"timeout_ms", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DialRequest: _TypeAlias = DialRequest  # noqa: Y015
+
+@_typing.final
+class Proxy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """"proxy.example.com:3128" """
+    authorization: _builtins.str
+    """Value of Proxy-Authorization, or empty. Never logged."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        authorization: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "authorization", b"authorization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proxy: _TypeAlias = Proxy  # noqa: Y015
 
 @_typing.final
 class LinkUp(_message.Message):
@@ -184,6 +243,7 @@ class LinkUp(_message.Message):
     REMOTE_FIELD_NUMBER: _builtins.int
     PEER_CERTIFICATE_FIELD_NUMBER: _builtins.int
     CA_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
     ticket: _builtins.int
     """The ticket of dial or serve_links."""
     alpn: _builtins.str
@@ -193,6 +253,7 @@ class LinkUp(_message.Message):
     """Verified certificate of the peer, DER; empty for an agent that enrols."""
     ca: _builtins.bytes
     """hawse-enroll/1, agent's side: the CA that matched ca_sha256, DER."""
+    transport: Global___Transport.ValueType
     def __init__(
         self,
         *,
@@ -201,10 +262,11 @@ class LinkUp(_message.Message):
         remote: _builtins.str = ...,
         peer_certificate: _builtins.bytes = ...,
         ca: _builtins.bytes = ...,
+        transport: Global___Transport.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpn", b"alpn", "ca", b"ca", "peer_certificate", b"peer_certificate", "remote", b"remote", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpn", b"alpn", "ca", b"ca", "peer_certificate", b"peer_certificate", "remote", b"remote", "ticket", b"ticket", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -364,11 +426,14 @@ class TunnelCounters(_message.Message):
     BYTES_IN_FIELD_NUMBER: _builtins.int
     BYTES_OUT_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
     tunnel_uid: _builtins.str
     requests: _builtins.int
     bytes_in: _builtins.int
     bytes_out: _builtins.int
     in_flight: _builtins.int
+    queued: _builtins.int
+    """Waiting for a place under the tunnel's concurrency limit."""
     @_builtins.property
     def by_class(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """By class of status: index 1..5."""
@@ -387,10 +452,11 @@ class TunnelCounters(_message.Message):
         bytes_in: _builtins.int = ...,
         bytes_out: _builtins.int = ...,
         in_flight: _builtins.int = ...,
+        queued: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "in_flight", b"in_flight", "requests", b"requests", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "in_flight", b"in_flight", "queued", b"queued", "requests", b"requests", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -406,12 +472,14 @@ class LinkStats(_message.Message):
     STREAMS_TOTAL_FIELD_NUMBER: _builtins.int
     BYTES_IN_FIELD_NUMBER: _builtins.int
     BYTES_OUT_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
     link: _builtins.int
     rtt_ms: _builtins.int
     streams_open: _builtins.int
     streams_total: _builtins.int
     bytes_in: _builtins.int
     bytes_out: _builtins.int
+    transport: Global___Transport.ValueType
     def __init__(
         self,
         *,
@@ -421,10 +489,11 @@ class LinkStats(_message.Message):
         streams_total: _builtins.int = ...,
         bytes_in: _builtins.int = ...,
         bytes_out: _builtins.int = ...,
+        transport: Global___Transport.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "link", b"link", "rtt_ms", b"rtt_ms", "streams_open", b"streams_open", "streams_total", b"streams_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "link", b"link", "rtt_ms", b"rtt_ms", "streams_open", b"streams_open", "streams_total", b"streams_total", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

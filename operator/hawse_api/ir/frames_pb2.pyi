@@ -3,7 +3,8 @@
 isort:skip_file
 Agent <-> exit node, ALPN "hawse/1" and "hawse-enroll/1" (docs/design/0001-contracts.md).
 
-Control stream: the first bidirectional stream of the connection, opened by the agent. Frames on it are a 4-byte
+Control stream: the first bidirectional stream of the connection, opened by the agent (over TCP: by the exit node, which
+there is HTTP/2's client, since only a client opens streams). Frames on it are a 4-byte
 big-endian length and a serialised Frame, at most 64 KiB. Every other stream is opened by the exit node, begins with
 one StreamOpen (2-byte big-endian length, at most 4 KiB) and is raw bytes of one connection to the app after it.
 The agent refuses a stream by resetting it with an application error code: the number of a HAWSE code (1003 ...).
@@ -385,6 +386,7 @@ class RenewResponse(_message.Message):
     ROOTS_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
+    TCP_PORTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
@@ -395,6 +397,10 @@ class RenewResponse(_message.Message):
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Current addresses of the fleet's exit nodes ("203.0.113.7:7443")."""
 
+    @_builtins.property
+    def tcp_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """As Token.tcp_ports."""
+
     def __init__(
         self,
         *,
@@ -402,10 +408,11 @@ class RenewResponse(_message.Message):
         roots: _abc.Iterable[_builtins.bytes] | None = ...,
         refused: Global___Refused | None = ...,
         addresses: _abc.Iterable[_builtins.str] | None = ...,
+        tcp_ports: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "chain", b"chain", "refused", b"refused", "roots", b"roots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "chain", b"chain", "refused", b"refused", "roots", b"roots", "tcp_ports", b"tcp_ports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -510,6 +517,7 @@ class EnrolResponse(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     TOKEN_NAME_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    TCP_PORTS_FIELD_NUMBER: _builtins.int
     domain: _builtins.str
     namespace: _builtins.str
     token_name: _builtins.str
@@ -523,6 +531,10 @@ class EnrolResponse(_message.Message):
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def refused(self) -> Global___Refused: ...
+    @_builtins.property
+    def tcp_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """As Token.tcp_ports."""
+
     def __init__(
         self,
         *,
@@ -533,10 +545,11 @@ class EnrolResponse(_message.Message):
         namespace: _builtins.str = ...,
         token_name: _builtins.str = ...,
         refused: Global___Refused | None = ...,
+        tcp_ports: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "chain", b"chain", "domain", b"domain", "namespace", b"namespace", "refused", b"refused", "roots", b"roots", "token_name", b"token_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "chain", b"chain", "domain", b"domain", "namespace", b"namespace", "refused", b"refused", "roots", b"roots", "tcp_ports", b"tcp_ports", "token_name", b"token_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,6 +566,7 @@ class Token(_message.Message):
     CA_SHA256_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
+    TCP_PORTS_FIELD_NUMBER: _builtins.int
     connect_name: _builtins.str
     """"connect.tunnels.example.com": the name that exit nodes prove."""
     id: _builtins.str
@@ -566,6 +580,12 @@ class Token(_message.Message):
     def ca_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """SHA-256 of the CA certificates (DER) that may vouch for exit nodes."""
 
+    @_builtins.property
+    def tcp_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the order of addresses: the TCP port on which the same exit node takes links over TLS (its public port for visitors).
+        Missing or 0: 443.
+        """
+
     def __init__(
         self,
         *,
@@ -574,10 +594,11 @@ class Token(_message.Message):
         ca_sha256: _abc.Iterable[_builtins.bytes] | None = ...,
         id: _builtins.str = ...,
         secret: _builtins.bytes = ...,
+        tcp_ports: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "ca_sha256", b"ca_sha256", "connect_name", b"connect_name", "id", b"id", "secret", b"secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "ca_sha256", b"ca_sha256", "connect_name", b"connect_name", "id", b"id", "secret", b"secret", "tcp_ports", b"tcp_ports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -598,11 +619,15 @@ class StreamOpen(_message.Message):
         KIND_UNSPECIFIED: StreamOpen._Kind.ValueType  # 0
         KIND_TCP: StreamOpen._Kind.ValueType  # 1
         """One TCP connection to the app; bytes are passed as they are."""
+        KIND_PROBE: StreamOpen._Kind.ValueType  # 2
+        """Is the data path alive? The agent's core ends its side at once, without data; tunnel_uid and visitor are empty."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: StreamOpen.Kind.ValueType  # 0
     KIND_TCP: StreamOpen.Kind.ValueType  # 1
     """One TCP connection to the app; bytes are passed as they are."""
+    KIND_PROBE: StreamOpen.Kind.ValueType  # 2
+    """Is the data path alive? The agent's core ends its side at once, without data; tunnel_uid and visitor are empty."""
 
     TUNNEL_UID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int

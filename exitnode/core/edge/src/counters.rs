@@ -88,6 +88,7 @@ impl Counters {
             bytes_in: read(&self.bytes_in),
             bytes_out: read(&self.bytes_out),
             in_flight: read(&self.in_flight),
+            queued: 0,
         }
     }
 }

@@ -59,6 +59,7 @@ pub fn next(decoder: &mut OpenDecoder, input: &mut impl Buf) -> Result<Option<St
     };
     let open = StreamOpen::decode(message)?;
     match Kind::try_from(open.kind) {
+        Ok(Kind::Probe) => Ok(Some(open)),
         _ if open.tunnel_uid.is_empty() => Err(OpenError::NoTunnel),
         Ok(Kind::Tcp) => Ok(Some(open)),
         Ok(Kind::Unspecified) | Err(_) => Err(OpenError::UnknownKind(open.kind)),

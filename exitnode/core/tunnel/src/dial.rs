@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawse_proto::core::{DialRequest, LinkUp};
+use hawse_proto::core::{DialRequest, LinkUp, Transport};
 use quinn::{Connection, Endpoint};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
@@ -106,6 +106,7 @@ async fn connect(ticket: u64, dialled: &Dialled, trust: &Trust) -> Result<Connec
         remote: connection.remote_address().to_string(),
         peer_certificate: chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default(),
         ca: ca.unwrap_or_default(),
+        transport: Transport::Quic.into(),
     };
     Ok(Connected {
         connection,

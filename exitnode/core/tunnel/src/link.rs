@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use hawse_proto::core::LinkStats;
+use hawse_proto::core::{LinkStats, Transport};
 use hawse_proto::frame::{self, FrameDecoder, FrameError};
 use hawse_proto::{codes, limits::FRAME_MAX_BYTES};
 use quinn::{Connection, RecvStream, SendStream};
@@ -133,6 +133,7 @@ impl Link {
             streams_total: self.counters.streams_total.load(Relaxed),
             bytes_in: self.counters.bytes_in.load(Relaxed),
             bytes_out: self.counters.bytes_out.load(Relaxed),
+            transport: Transport::Quic.into(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hawse_proto::codes;
-use hawse_proto::core::LinkUp;
+use hawse_proto::core::{LinkUp, Transport};
 use quinn::{Connection, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
@@ -158,6 +158,7 @@ fn identify(ticket: u64, connection: &Connection) -> Result<LinkUp, codes::Code>
         remote: connection.remote_address().to_string(),
         peer_certificate,
         ca: Vec::new(),
+        transport: Transport::Quic.into(),
     })
 }
 

@@ -30,6 +30,9 @@ pub struct EdgeOptions {
     /// Shown in X-Hawse-Served-By: the exit node's name.
     #[prost(string, tag = "11")]
     pub served_by: ::prost::alloc::string::String,
+    /// True: no HTTP/3 (no UDP socket beside the TCP one, no Alt-Svc).
+    #[prost(bool, tag = "12")]
+    pub http3_off: bool,
 }
 /// A certificate with its key and whom to trust. Core.serve_links, Core.rotate_identity, DialRequest.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -64,6 +67,20 @@ pub struct DialRequest {
     pub ca_sha256: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(uint32, tag = "6")]
     pub timeout_ms: u32,
+    #[prost(enumeration = "Transport", tag = "7")]
+    pub transport: i32,
+    /// Only with TRANSPORT_TCP: reach `address` through this HTTP proxy by CONNECT (RFC 9110, section 9.3.6).
+    #[prost(message, optional, tag = "8")]
+    pub proxy: ::core::option::Option<Proxy>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proxy {
+    /// "proxy.example.com:3128"
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// Value of Proxy-Authorization, or empty. Never logged.
+    #[prost(string, tag = "2")]
+    pub authorization: ::prost::alloc::string::String,
 }
 /// Event "link_up": a connection is ready for frames.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -82,6 +99,8 @@ pub struct LinkUp {
     /// hawse-enroll/1, agent's side: the CA that matched ca_sha256, DER.
     #[prost(bytes = "vec", tag = "5")]
     pub ca: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "Transport", tag = "6")]
+    pub transport: i32,
 }
 /// Event "link_down".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -154,6 +173,9 @@ pub struct TunnelCounters {
     pub bytes_out: u64,
     #[prost(uint64, tag = "7")]
     pub in_flight: u64,
+    /// Waiting for a place under the tunnel's concurrency limit.
+    #[prost(uint64, tag = "8")]
+    pub queued: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LinkStats {
@@ -169,4 +191,37 @@ pub struct LinkStats {
     pub bytes_in: u64,
     #[prost(uint64, tag = "6")]
     pub bytes_out: u64,
+    #[prost(enumeration = "Transport", tag = "7")]
+    pub transport: i32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Transport {
+    /// QUIC
+    Unspecified = 0,
+    Quic = 1,
+    /// HTTP/2 streams over TLS on TCP, at the exit node's port for visitors, told apart by ALPN.
+    Tcp = 2,
+}
+impl Transport {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRANSPORT_UNSPECIFIED",
+            Self::Quic => "TRANSPORT_QUIC",
+            Self::Tcp => "TRANSPORT_TCP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRANSPORT_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRANSPORT_QUIC" => Some(Self::Quic),
+            "TRANSPORT_TCP" => Some(Self::Tcp),
+            _ => None,
+        }
+    }
 }

@@ -163,6 +163,9 @@ pub struct RenewResponse {
     /// Current addresses of the fleet's exit nodes ("203.0.113.7:7443").
     #[prost(string, repeated, tag = "4")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// As Token.tcp_ports.
+    #[prost(uint32, repeated, tag = "5")]
+    pub tcp_ports: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrolHello {
@@ -218,6 +221,9 @@ pub struct EnrolResponse {
     pub token_name: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "7")]
     pub refused: ::core::option::Option<Refused>,
+    /// As Token.tcp_ports.
+    #[prost(uint32, repeated, tag = "8")]
+    pub tcp_ports: ::prost::alloc::vec::Vec<u32>,
 }
 /// The text of a token: "hwt1." + base64url without padding of this.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -236,6 +242,10 @@ pub struct Token {
     /// 32 random bytes.
     #[prost(bytes = "vec", tag = "5")]
     pub secret: ::prost::alloc::vec::Vec<u8>,
+    /// In the order of addresses: the TCP port on which the same exit node takes links over TLS (its public port for visitors).
+    /// Missing or 0: 443.
+    #[prost(uint32, repeated, tag = "6")]
+    pub tcp_ports: ::prost::alloc::vec::Vec<u32>,
 }
 /// First bytes of every stream that a node opens towards an agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -266,6 +276,8 @@ pub mod stream_open {
         Unspecified = 0,
         /// One TCP connection to the app; bytes are passed as they are.
         Tcp = 1,
+        /// Is the data path alive? The agent's core ends its side at once, without data; tunnel_uid and visitor are empty.
+        Probe = 2,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -276,6 +288,7 @@ pub mod stream_open {
             match self {
                 Self::Unspecified => "KIND_UNSPECIFIED",
                 Self::Tcp => "KIND_TCP",
+                Self::Probe => "KIND_PROBE",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -283,6 +296,7 @@ pub mod stream_open {
             match value {
                 "KIND_UNSPECIFIED" => Some(Self::Unspecified),
                 "KIND_TCP" => Some(Self::Tcp),
+                "KIND_PROBE" => Some(Self::Probe),
                 _ => None,
             }
         }

@@ -73,6 +73,9 @@ pub struct Tunnel {
     /// Set: answer every visitor 503 with this, serve nothing.
     #[prost(message, optional, tag = "10")]
     pub closed: ::core::option::Option<Closed>,
+    /// Requests at the app at the same time; one more waits in a bounded fair queue. 0 = the default of the node.
+    #[prost(uint32, tag = "11")]
+    pub max_concurrent: u32,
     #[prost(oneof = "tunnel::Target", tags = "7")]
     pub target: ::core::option::Option<tunnel::Target>,
 }
