@@ -160,6 +160,7 @@ class Node:
             if passed_s >= MIN_DRAIN_S and self._is_idle():
                 break
             await asyncio.sleep(DRAIN_POLL_S)
+        await self._core.drain_edge(max(0.0, started + timeout_s - time.monotonic()))
         logger.info("drained", extra={"after_s": round(time.monotonic() - started, 1)})
 
     def _is_idle(self) -> bool:

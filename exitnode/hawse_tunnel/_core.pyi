@@ -31,6 +31,13 @@ class Core:
         `done` without error = listening; a later `failed` = it ended.
         """
 
+    def drain_edge(self, ticket: int, grace_ms: int) -> None:
+        """Stop accepting visitors, tell their connections to finish (Connection: close, GOAWAY), let requests end.
+
+        `done` when the last has ended or the grace is over: what is left then is cut off. Links stay. A later call
+        moves the deadline of an earlier one.
+        """
+
     def serve_links(self, ticket: int, bind: str, identity: bytes) -> None:
         """Listen for agents (UDP; ALPN hawse/1 with client certificate, hawse-enroll/1 without). Payload Identity."""
 

@@ -27,7 +27,7 @@ from hawse_tunnel.events import CoreFailed, EndedBy, Event, FrameReceived, LinkD
 
 MAX_WAITING_FRAMES = 4096
 """Frames that may wait for the reader of events(); the link of the next one is closed (HAWSE-1010)."""
-_CLOSE_TIMEOUT_S = 15.0  # node.rs: 5 s for requests, about 3 s for links
+_CLOSE_TIMEOUT_S = 10.0  # node.rs: about 3 s
 _DIAL_TIMEOUT_S = 20.0  # above the core's own default (10 s), which tells more when it strikes
 _MARGIN_S = 5.0
 _P = ParamSpec("_P")
@@ -78,6 +78,21 @@ class TunnelCore:
         """
         payload = (options or core_pb2.EdgeOptions()).SerializeToString()
         await self._answer(lambda ticket: self._core.serve_edge(ticket, bind, payload), timeout_s, errors.ListenError)
+
+    async def drain_edge(self, grace_s: float) -> None:
+        """Stop accepting visitors and let their requests end; returns when the last has, at the latest after `grace_s`.
+
+        Listeners of visitors are closed at once, for good. Connections are told to finish (`Connection: close`,
+        GOAWAY), and what still runs when the grace is over is cut off. Links stay. Cancelling it stops only the
+        waiting.
+
+        Raises:
+            CoreClosedError: the core ended meanwhile.
+        """
+        grace_ms = round(grace_s * 1000)
+        await self._answer(
+            lambda ticket: self._core.drain_edge(ticket, grace_ms), grace_s + _MARGIN_S, errors.CoreClosedError
+        )
 
     async def serve_links(self, bind: str, identity: core_pb2.Identity, *, timeout_s: float = 10.0) -> None:
         """Listen for agents on `bind` (UDP); links come as LinkUp events with `dialed` False.
@@ -179,7 +194,10 @@ class TunnelCore:
             self._reading = False
 
     async def close(self) -> None:
-        """Close listeners and links, join the core's thread, end events(). Idempotent."""
+        """Cut visitors off, close listeners and links, join the core's thread, end events(). Idempotent.
+
+        Who wants visitors' requests to end calls drain_edge() before.
+        """
         if self._closed:
             return
         self._closed = True

@@ -314,14 +314,15 @@ def pem(der: bytes) -> bytes:
     return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
 
 
-async def ask(edge: str, ca: Ca, path: str = "/") -> tuple[int, dict[str, str], bytes]:
+async def ask(edge: str, ca: Ca, path: str = "/", *, keep_alive: bool = False) -> tuple[int, dict[str, str], bytes]:
     """A visitor's request over HTTP/1.1 and TLS: status, head, body."""
     context = ssl.create_default_context(cadata=ca.der)
     host, port = edge.split(":")
     name = "shop.tunnels.example.test"
     reader, writer = await asyncio.open_connection(host, int(port), ssl=context, server_hostname=name)
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n".encode())
+        end = "" if keep_alive else "connection: close\r\n"
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {name}\r\n{end}\r\n".encode())
         async with asyncio.timeout(10):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
@@ -355,6 +356,50 @@ async def test_a_visitor_reaches_the_app_and_learns_which_hop_failed(
     assert (status, fields["x-hawse-error"]) == (503, "hawse-1002")
     snapshot = node.core.snapshot()
     assert [(tunnel.tunnel_uid, tunnel.requests) for tunnel in snapshot.tunnels] == [("uid-1", 3)]
+
+
+async def test_a_drained_edge_lets_requests_end_and_keeps_its_links(
+    node: Peer, agent: Peer, address: str, ca: Ca
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await go.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as app, asyncio.TaskGroup() as group:
+        edge = await serve_shop(node, agent, address, ca, app.sockets[0].getsockname())
+        visit = group.create_task(ask(edge, ca, keep_alive=True))
+        async with asyncio.timeout(10):
+            await asked.wait()
+        drain = group.create_task(node.core.drain_edge(60))
+        while await accepts(edge):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+        assert not drain.done()
+        go.set()
+        async with asyncio.timeout(10):
+            status, fields, body = await visit
+            await drain
+    assert (status, fields["connection"], body) == (200, "close", b"late")
+    agent.core.send(next(event.link for event in agent.seen if isinstance(event, LinkUp)), hello("still here"))
+    await node.wait(FrameReceived, lambda event: event.frame.hello.slot == "still here")
+    with pytest.raises(errors.ListenError, match="drains"):
+        await node.core.serve_edge(edge)
+
+
+async def accepts(edge: str) -> bool:
+    """Whether a visitor still gets a TCP connection."""
+    host, port = edge.split(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionError:
+        return False
+    writer.close()
+    return True
 
 
 async def test_a_closed_core_says_so_and_ends_its_events(ca: Ca) -> None:

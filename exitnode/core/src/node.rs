@@ -1,8 +1,8 @@
 //! The one runtime of a process: a thread, the long-lived tasks on it, and their orderly end.
 //!
 //! Every long-lived task is made in `run_node`, has a name and an owner. A task that panics becomes the event `failed`, and
-//! the others go on: Python decides to stop. Order of the end: listeners of visitors stop and requests that run may finish
-//! (`VISITORS_GRACE`); then links and their listeners close and tell their peers; what is left is dropped with the runtime.
+//! the others go on: Python decides to stop. Order of the end: visitors still there are cut off (who wants to let them finish
+//! drains the edge before); links and their listeners close and tell their peers; what is left is dropped with the runtime.
 //! Called by python.rs; knows nothing of Python.
 
 use std::any::Any;
@@ -20,7 +20,8 @@ use hawse_proto::core::{EdgeOptions, LinkDown, LinkUp, Snapshot};
 use hawse_tunnel::{Dial, Events, Identity, Tunnel};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::Instant;
 
 use crate::bridge::{Event, EventQueue};
 use crate::visitors::LinkDialer;
@@ -28,11 +29,8 @@ use crate::visitors::LinkDialer;
 /// Commands that wait for the runtime. Past it: the command fails.
 const COMMANDS: usize = 256;
 
-/// What the end waits for requests that run. Who wants longer drains before: see `frames::Drain`.
-const VISITORS_GRACE: Duration = Duration::from_secs(5);
-
-/// What the end waits for tasks of links, after their peers were told.
-const LINKS_GRACE: Duration = Duration::from_secs(1);
+/// What the end waits for tasks after they were told.
+const END_GRACE: Duration = Duration::from_secs(1);
 
 /// Commands that make tasks; all others are done on the caller's thread.
 #[derive(Debug)]
@@ -43,7 +41,12 @@ pub enum Command {
     ServeLinks(SocketAddr, Identity),
     /// Connect to an exit node.
     Dial(Dial),
+    /// Close the listeners of visitors and wait for running requests, for this long; links stay.
+    DrainEdge(Duration),
 }
+
+/// The deadline of visitors; `None` while they are served. The sender can tell when every listener has ended.
+type Visitors = watch::Sender<Option<Instant>>;
 
 /// One process's data plane.
 pub struct Node {
@@ -105,7 +108,7 @@ impl Node {
         }
     }
 
-    /// Ends everything and joins the thread. Idempotent; blocks for up to `VISITORS_GRACE` and about 3 s.
+    /// Ends everything and joins the thread. Idempotent; blocks for about 3 s at most.
     pub fn close(&self) {
         let running = self.running().take();
         if let Some(Running { commands, thread }) = running {
@@ -141,27 +144,25 @@ impl Node {
 
 /// Owns every long-lived task until the last sender of commands is gone.
 async fn run_node(node: &Arc<Node>, mut commands: mpsc::Receiver<(u64, Command)>) {
-    let (stop, stopping) = watch::channel(false);
-    let (mut visitors, mut links, mut names) = (JoinSet::new(), JoinSet::new(), HashMap::new());
+    let visitors = Visitors::new(None);
+    let (mut tasks, mut names) = (JoinSet::new(), HashMap::new());
     loop {
         tokio::select! {
             next = commands.recv() => match next {
                 Some((ticket, command)) => {
-                    let (name, serves_visitors) = (command.name(), matches!(command, Command::ServeEdge(..)));
-                    let tasks = if serves_visitors { &mut visitors } else { &mut links };
-                    let task = tasks.spawn(obey(node.clone(), ticket, command, stopping.clone()));
+                    let name = command.name();
+                    let task = start(&mut tasks, (node, &visitors), ticket, command);
                     names.insert(task.id(), name);
                 }
                 None => break,
             },
-            Some(ended) = visitors.join_next_with_id() => report(node, &mut names, ended),
-            Some(ended) = links.join_next_with_id() => report(node, &mut names, ended),
+            Some(ended) = tasks.join_next_with_id() => report(node, &mut names, ended),
         }
     }
-    let _ = stop.send(true);
-    finish(&mut visitors, VISITORS_GRACE).await;
+    visitors.send_replace(Some(Instant::now()));
+    let _ = tokio::time::timeout(END_GRACE, visitors.closed()).await;
     node.tunnel.close("the process is stopping").await;
-    finish(&mut links, LINKS_GRACE).await;
+    finish(&mut tasks, END_GRACE).await;
 }
 
 /// Waits for tasks that were asked to end; what is left is dropped with the set.
@@ -175,42 +176,68 @@ impl Command {
             Self::ServeEdge(address, _) => format!("listener for visitors on {address}"),
             Self::ServeLinks(address, _) => format!("listener for agents on {address}"),
             Self::Dial(_) => "link to an exit node".to_owned(),
+            Self::DrainEdge(_) => "drain of visitors".to_owned(),
         }
     }
 }
 
-/// Answers the ticket once the command took effect, then goes on as the long-lived task.
-async fn obey(node: Arc<Node>, ticket: u64, command: Command, stopping: watch::Receiver<bool>) {
+/// Makes the task that answers the ticket once the command took effect, and then goes on if it is a long-lived one.
+fn start(
+    tasks: &mut JoinSet<()>,
+    (node, visitors): (&Arc<Node>, &Visitors),
+    ticket: u64,
+    command: Command,
+) -> AbortHandle {
+    let node = node.clone();
     match command {
-        Command::ServeEdge(address, options) => serve_edge(&node, ticket, address, options, stopping).await,
-        Command::ServeLinks(address, identity) => match node.tunnel.listen(ticket, address, &identity) {
-            Ok(listening) => {
+        // Subscribed here and not in the task, so that a drain ordered after it finds it.
+        Command::ServeEdge(address, options) => {
+            let deadline = visitors.subscribe();
+            tasks.spawn(async move { serve_edge(&node, ticket, (address, options), deadline).await })
+        }
+        Command::DrainEdge(grace) => {
+            visitors.send_replace(Some(Instant::now() + grace));
+            let visitors = visitors.clone();
+            tasks.spawn(async move {
+                visitors.closed().await;
                 node.done(ticket, Ok(()));
-                listening.run().await;
+            })
+        }
+        Command::ServeLinks(address, identity) => {
+            tasks.spawn(async move { serve_links(&node, ticket, address, &identity).await })
+        }
+        Command::Dial(dial) => tasks.spawn(async move {
+            match node.tunnel.dial(ticket, dial).await {
+                Ok(link) => link.run().await, // link_up is the answer
+                Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
             }
-            Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
-        },
-        Command::Dial(dial) => match node.tunnel.dial(ticket, dial).await {
-            Ok(link) => link.run().await, // link_up is the answer
-            Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
-        },
+        }),
+    }
+}
+
+async fn serve_links(node: &Node, ticket: u64, address: SocketAddr, identity: &Identity) {
+    match node.tunnel.listen(ticket, address, identity) {
+        Ok(listening) => {
+            node.done(ticket, Ok(()));
+            listening.run().await;
+        }
+        Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
     }
 }
 
 async fn serve_edge(
     node: &Node,
     ticket: u64,
-    address: SocketAddr,
-    options: EdgeOptions,
-    mut stopping: watch::Receiver<bool>,
+    (address, options): (SocketAddr, EdgeOptions),
+    deadline: watch::Receiver<Option<Instant>>,
 ) {
+    if deadline.borrow().is_some() {
+        return node.done(ticket, Err((None, "the edge drains: it takes no visitors".to_owned())));
+    }
     match node.edge.bind(address, options) {
         Ok(listening) => {
             node.done(ticket, Ok(()));
-            let stopped = async move {
-                let _ = stopping.wait_for(|stop| *stop).await;
-            };
-            listening.run(stopped).await;
+            listening.run(deadline).await;
         }
         Err(error) => {
             let code = (error.kind() == std::io::ErrorKind::AddrInUse).then_some(codes::PORT_IN_USE);

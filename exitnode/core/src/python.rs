@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use hawse_proto::core;
 use hawse_proto::ir;
@@ -59,6 +60,12 @@ impl Core {
     fn serve_edge(&self, ticket: u64, bind: &str, options: &[u8]) -> PyResult<()> {
         let command = Command::ServeEdge(address(bind)?, message(options, "EdgeOptions")?);
         self.node()?.command(ticket, command);
+        Ok(())
+    }
+
+    fn drain_edge(&self, ticket: u64, grace_ms: u32) -> PyResult<()> {
+        let grace = Duration::from_millis(grace_ms.into());
+        self.node()?.command(ticket, Command::DrainEdge(grace));
         Ok(())
     }
 

@@ -77,8 +77,6 @@ pub(crate) const H2C_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 pub(crate) const H2C_CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
 /// One direction of a WebSocket is read in pieces of this size.
 pub(crate) const SPLICE_BUFFER_BYTES: usize = 8 << 10;
-/// From the order to stop until connections that still work are cut.
-pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of one error page after its slots were filled.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;
 

@@ -1,6 +1,6 @@
-//! The public socket: accepts visitors under the caps, hands them to the front, and drains when it is told to stop.
+//! The public socket: accepts visitors under the caps, hands them to the front, and drains when it is told to.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hawse_proto::core::EdgeOptions;
 use http::HeaderValue;
@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, interval, sleep, sleep_until},
 };
 
 use crate::{
@@ -75,9 +75,10 @@ impl Listening {
         self.socket.local_addr()
     }
 
-    /// Serves until `shutdown` resolves, then stops accepting, lets running requests end (`DRAIN_TIMEOUT` at most) and
-    /// returns. Not cancel safe: dropping it cuts every connection off at once.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+    /// Serves until `drain` names a deadline. Then the socket closes, connections are told to finish (`Connection: close`,
+    /// GOAWAY), and it returns when the last running request has ended or the deadline is over; a later value moves it.
+    /// A dropped sender is a deadline that has passed. Not cancel safe: dropping it cuts every connection off at once.
+    pub async fn run(self, drain: watch::Receiver<Option<Instant>>) {
         let Self {
             socket,
             front,
@@ -85,30 +86,57 @@ impl Listening {
             tasks,
         } = self;
         let _stop = StopOnDrop(tasks.clone());
-        let (draining, drain) = watch::channel(false);
-        tokio::pin!(shutdown);
+        let (finishing, finish) = watch::channel(false);
+        let mut ordered = pin!(ordered(drain.clone()));
         let mut sweep = interval(limits::POOL_SWEEP);
         loop {
             tokio::select! {
                 biased;
-                () = &mut shutdown => break,
+                () = &mut ordered => break,
                 _ = sweep.tick() => front.shared.routes.sweep(Instant::now()),
                 accepted = socket.accept() => match accepted {
-                    Ok((stream, peer)) => admit(&front, &caps, &tasks, (stream, peer), &drain),
+                    Ok((stream, peer)) => admit(&front, &caps, &tasks, (stream, peer), &finish),
                     // Out of file descriptors or memory: wait for connections to end, the others go on.
                     Err(_) => sleep(limits::ACCEPT_PAUSE).await,
                 },
             }
         }
         drop(socket);
-        draining.send_replace(true);
+        finishing.send_replace(true);
         // Every connection holds a receiver until it has ended.
-        drop(drain);
-        let _ = timeout(limits::DRAIN_TIMEOUT, async {
-            draining.closed().await;
-            websockets_end(&caps).await;
-        })
-        .await;
+        drop(finish);
+        tokio::select! {
+            () = async {
+                finishing.closed().await;
+                websockets_end(&caps).await;
+            } => {}
+            () = deadline(drain) => {}
+        }
+    }
+}
+
+/// Resolves when there is a deadline, or can't be one any more.
+async fn ordered(mut drain: watch::Receiver<Option<Instant>>) {
+    let _ = drain.wait_for(Option::is_some).await;
+}
+
+/// Resolves when the newest deadline is over.
+async fn deadline(mut drain: watch::Receiver<Option<Instant>>) {
+    loop {
+        let Some(until) = *drain.borrow_and_update() else {
+            return;
+        };
+        tokio::select! {
+            () = sleep_until(until) => return,
+            () = moved(&mut drain) => {}
+        }
+    }
+}
+
+/// Resolves when the deadline was changed; never if nobody can change it any more.
+async fn moved(drain: &mut watch::Receiver<Option<Instant>>) {
+    if drain.changed().await.is_err() {
+        pending().await
     }
 }
 
@@ -118,13 +146,13 @@ fn admit(
     caps: &Arc<Caps>,
     tasks: &Tasks,
     (stream, peer): (TcpStream, SocketAddr),
-    drain: &watch::Receiver<bool>,
+    finish: &watch::Receiver<bool>,
 ) {
     let Some(place) = caps.enter(peer.ip()) else { return };
     // Without it small answers wait for the visitor's ACK; failure costs 40 ms, not correctness.
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits::READER_STALL));
-    tasks.spawn(front.clone().serve(stream, (peer, place), drain.clone()));
+    tasks.spawn(front.clone().serve(stream, (peer, place), finish.clone()));
 }
 
 /// hyper is done with their connections; their places are taken until they end.

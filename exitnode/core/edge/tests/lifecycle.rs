@@ -181,7 +181,7 @@ async fn a_stopping_edge_finishes_what_runs_and_takes_nothing_new() {
     let mut h2 = scene.h2().await;
     let asked = tokio::spawn(h2.send_request(request("GET", "/").body(no_body()).unwrap()));
     soon(begun.notified()).await;
-    scene.stop();
+    scene.drain(PATIENCE);
     assert_eq!(
         soon(idle.read(&mut [0])).await.unwrap(),
         0,
@@ -189,12 +189,7 @@ async fn a_stopping_edge_finishes_what_runs_and_takes_nothing_new() {
     );
     go.notify_one();
     go.notify_one();
-    soon(async {
-        while TcpStream::connect(scene.addr).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    refuses_visitors(&scene).await;
     go.notify_waiters();
     let reply = read_reply(&mut h1, false).await;
     assert_eq!((reply.status, reply.headers["connection"].as_str()), (200, "close"));
@@ -202,4 +197,72 @@ async fn a_stopping_edge_finishes_what_runs_and_takes_nothing_new() {
     assert_eq!(soon(asked).await.unwrap().unwrap().status(), 200);
     soon(&mut scene.served).await.unwrap();
     assert_eq!(scene.snapshot().connections_open, 0);
+}
+
+async fn refuses_visitors(scene: &Scene) {
+    soon(async {
+        while TcpStream::connect(scene.addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// An app that has the request and never answers.
+async fn mute(mut stream: TcpStream) {
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+#[tokio::test]
+async fn what_still_runs_when_the_grace_is_over_is_cut_off_and_a_later_order_moves_the_end() {
+    let mut scene = Scene::new(mute).await;
+    let mut h1 = scene.h1().await;
+    h1.write_all(GET).await.unwrap();
+    let mut h2 = scene.h2().await;
+    let asked = tokio::spawn(h2.send_request(request("GET", "/").body(no_body()).unwrap()));
+    soon(async {
+        while scene.counters().in_flight < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    scene.drain(Duration::from_secs(3600));
+    refuses_visitors(&scene).await;
+    assert!(!scene.served.is_finished());
+    scene.drain(Duration::ZERO);
+    soon(&mut scene.served).await.unwrap();
+    assert!(
+        !matches!(soon(h1.read(&mut [0])).await, Ok(1..)),
+        "no answer is made up"
+    );
+    assert!(soon(asked).await.unwrap().is_err());
+    assert_eq!(scene.snapshot().connections_open, 0);
+}
+
+#[tokio::test]
+async fn a_websocket_holds_a_drain_until_it_ends() {
+    let mut scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+            .await;
+        let (mut reads, mut writes) = stream.split();
+        let _ = tokio::io::copy(&mut reads, &mut writes).await;
+    })
+    .await;
+    let mut visitor = scene.h1().await;
+    visitor
+        .write_all(b"GET / HTTP/1.1\r\nhost: shop.t.example\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(read_head(&mut visitor).await.unwrap().starts_with("HTTP/1.1 101"));
+    scene.drain(Duration::from_secs(3600));
+    refuses_visitors(&scene).await;
+    let mut echoed = [0; 4];
+    visitor.write_all(b"ping").await.unwrap();
+    soon(visitor.read_exact(&mut echoed)).await.unwrap();
+    assert_eq!(&echoed, b"ping");
+    assert!(!scene.served.is_finished());
+    drop(visitor);
+    soon(&mut scene.served).await.unwrap();
 }

@@ -1,20 +1,15 @@
 use super::*;
-use std::time::Instant;
 
 /// The events of one kind that come within a few seconds: a node has a thread of its own.
 fn wait(node: &Node, mut wanted: impl FnMut(&Event) -> bool) -> Event {
-    let deadline = tokio::time::Instant::now().into_std() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         if let Some(event) = node.events.drain().into_iter().find(|event| wanted(event)) {
             return event;
         }
-        assert!(now() < deadline, "the event did not come");
+        assert!(Instant::now() < deadline, "the event did not come");
         std::thread::yield_now();
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 fn done(node: &Node, ticket: u64) -> String {
@@ -53,6 +48,24 @@ fn close_joins_the_thread_and_later_commands_fail_at_once() {
     node.close();
     node.command(2, edge_on("127.0.0.1:0".parse().unwrap()));
     assert!(done(&node, 2).contains("closing"));
+}
+
+#[test]
+fn a_drain_ends_listeners_of_visitors_for_good_and_leaves_those_of_agents() {
+    let node = Node::start().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    node.command(1, edge_on(address));
+    assert_eq!(done(&node, 1), "");
+    node.command(2, Command::DrainEdge(Duration::from_secs(600)));
+    assert_eq!(done(&node, 2), "", "nobody was there to wait for");
+    assert!(std::net::TcpStream::connect(address).is_err());
+    node.command(3, edge_on(address));
+    assert!(done(&node, 3).contains("drains"));
+    node.command(4, Command::DrainEdge(Duration::ZERO));
+    assert_eq!(done(&node, 4), "", "once more is no error");
+    node.close();
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,8 +18,9 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::watch,
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -30,7 +32,7 @@ pub struct Scene {
     pub addr: SocketAddr,
     pub roots: Arc<rustls::RootCertStore>,
     dialer: TcpDialer,
-    stop: Option<oneshot::Sender<()>>,
+    drain: watch::Sender<Option<Instant>>,
     pub served: JoinHandle<()>,
     app: JoinHandle<()>,
 }
@@ -109,23 +111,22 @@ impl Scene {
         };
         let listening = edge.bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let addr = listening.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(listening.run(async {
-            let _ = stopped.await;
-        }));
+        let (drain, deadline) = watch::channel(None);
+        let served = tokio::spawn(listening.run(deadline));
         Self {
             edge,
             addr,
             roots: Arc::new(roots),
             dialer,
-            stop: Some(stop),
+            drain,
             served,
             app,
         }
     }
 
-    pub fn stop(&mut self) {
-        drop(self.stop.take());
+    /// Tells the edge to let its visitors go within `grace`.
+    pub fn drain(&self, grace: Duration) {
+        self.drain.send_replace(Some(Instant::now() + grace));
     }
 
     pub fn dial(&self, how: Dial) {
