@@ -74,7 +74,12 @@ def _tunnels(reading: Reading) -> Iterable[Metric]:
     moved = CounterMetricFamily(
         "hawse_tunnel_bytes", "Bytes to (in) and from (out) apps.", labels=[*labels, "direction"]
     )
-    in_flight = GaugeMetricFamily("hawse_tunnel_requests_in_flight", "Requests not answered yet.", labels=labels)
+    in_flight = GaugeMetricFamily(
+        "hawse_tunnel_requests_in_flight", "Requests that have not ended, with those that wait.", labels=labels
+    )
+    queued = GaugeMetricFamily(
+        "hawse_tunnel_requests_queued", "Requests that wait for a place at the app (maxConcurrent).", labels=labels
+    )
     for tunnel in reading.snapshot.tunnels:
         known = reading.tunnels.get(tunnel.tunnel_uid)
         if known is None:
@@ -87,7 +92,8 @@ def _tunnels(reading: Reading) -> Iterable[Metric]:
         moved.add_metric([*known, "in"], tunnel.bytes_in)
         moved.add_metric([*known, "out"], tunnel.bytes_out)
         in_flight.add_metric(list(known), tunnel.in_flight)
-    yield from (requests, errors, moved, in_flight)
+        queued.add_metric(list(known), tunnel.queued)
+    yield from (requests, errors, moved, in_flight, queued)
 
 
 def _node(reading: Reading) -> Iterable[Metric]:

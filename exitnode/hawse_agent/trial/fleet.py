@@ -40,6 +40,7 @@ class TunnelSpec:
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     app_protocol: "ir_pb2.AppProtocol.ValueType" = ir_pb2.APP_PROTOCOL_HTTP1
     request_timeout_ms: int = 0
+    max_concurrent: int = 0
     closed: str = ""
     """Set: the tunnel is closed with this sentence."""
 
@@ -167,6 +168,7 @@ def _tunnel(fleet: TrialFleet, spec: TunnelSpec) -> ir_pb2.Object:
         agent=ir_pb2.AgentTarget(token_uid=fleet.token_uid),
         app_protocol=spec.app_protocol,
         timeouts=ir_pb2.Timeouts(request_ms=spec.request_timeout_ms),
+        max_concurrent=spec.max_concurrent,
     )
     if spec.closed:
         tunnel.closed.CopyFrom(ir_pb2.Closed(code="HAWSE-1008", message=spec.closed))

@@ -15,6 +15,7 @@ from hawse_api.v1alpha1.schema import (
     Choice,
     Column,
     Definition,
+    Int32,
     Members,
     Model,
     Rule,
@@ -114,6 +115,9 @@ class Traffic(Model):
 
     timeouts: Timeouts = Timeouts()
     """Limits of time."""
+    max_concurrent: Annotated[Int32, Field(ge=1, le=960)] = 960
+    """Requests at the app at the same time, for each exit node; WebSockets count while they live. One more waits up to
+    10 s, in turn among visitors' addresses; then the visitor gets 503 HAWSE-1010."""
 
 
 class TunnelSpec(Model):

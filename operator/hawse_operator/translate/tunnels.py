@@ -34,7 +34,9 @@ def translate_tunnel(tunnel: v1alpha1.Tunnel, *, hostname: str, token_uid: str, 
     result = _base(tunnel, hostname, generation)
     result.tunnel.agent.token_uid = token_uid
     result.tunnel.app_protocol = APP_PROTOCOLS[tunnel.spec.target.app_protocol]
-    timeouts = tunnel.spec.traffic.timeouts
+    traffic = tunnel.spec.traffic
+    result.tunnel.max_concurrent = traffic.max_concurrent
+    timeouts = traffic.timeouts
     result.tunnel.timeouts.request_ms = _milliseconds(timeouts.request)
     result.tunnel.timeouts.idle_ms = _milliseconds(timeouts.idle)
     return result
@@ -61,6 +63,7 @@ def close(served: ir_pb2.Object) -> ir_pb2.Object:
     result.CopyFrom(served)
     result.tunnel.ClearField("target")
     result.tunnel.ClearField("timeouts")
+    result.tunnel.ClearField("max_concurrent")
     result.tunnel.ClearField("app_protocol")
     result.tunnel.closed.code = CLOSED.code
     result.tunnel.closed.message = "Its owner has to mend its configuration."

@@ -21,6 +21,7 @@ NAMES = [
     "hawse_tunnel_bytes_total",
     "hawse_tunnel_errors_total",
     "hawse_tunnel_requests_in_flight",
+    "hawse_tunnel_requests_queued",
     "hawse_tunnel_requests_total",
 ]
 
@@ -28,7 +29,13 @@ NAMES = [
 def scrape() -> str:
     snapshot = core_pb2.Snapshot(connections_open=2, unknown_host=3)
     snapshot.tunnels.add(
-        tunnel_uid="1", by_class=[0, 0, 5, 0, 1, 0], errors={"HAWSE-1002": 4}, bytes_in=10, bytes_out=20, in_flight=1
+        tunnel_uid="1",
+        by_class=[0, 0, 5, 0, 1, 0],
+        errors={"HAWSE-1002": 4},
+        bytes_in=10,
+        bytes_out=20,
+        in_flight=5,
+        queued=4,
     )
     snapshot.tunnels.add(tunnel_uid="gone", by_class=[0, 0, 9, 0, 0, 0])
     reading = metrics.Reading(snapshot, {"1": ("team-a", "shop")}, 2, True, 7, {"tunnel": 1, "fleet": 1}, 1000.0)
@@ -45,5 +52,7 @@ def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear()
     assert 'hawse_tunnel_requests_total{class="2xx",namespace="team-a",tunnel="shop"} 5.0' in text
     assert 'hawse_tunnel_errors_total{code="HAWSE-1002",namespace="team-a",tunnel="shop"} 4.0' in text
     assert 'hawse_tunnel_bytes_total{direction="out",namespace="team-a",tunnel="shop"} 20.0' in text
+    assert 'hawse_tunnel_requests_in_flight{namespace="team-a",tunnel="shop"} 5.0' in text
+    assert 'hawse_tunnel_requests_queued{namespace="team-a",tunnel="shop"} 4.0' in text
     assert "gone" not in text
     assert "hawse_control_term 7.0" in text

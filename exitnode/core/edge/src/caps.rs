@@ -87,7 +87,8 @@ impl Drop for Place {
     }
 }
 
-fn visitor_of(address: IpAddr) -> IpAddr {
+/// Whom an address stands for, under caps and in queues.
+pub(crate) fn visitor_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 => v4,

@@ -66,15 +66,15 @@ impl Counters {
         self.bytes_out.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Counts one request in and returns how many there are now.
-    pub(crate) fn enter(&self) -> u64 {
-        self.in_flight.fetch_add(1, Relaxed) + 1
+    pub(crate) fn enter(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn leave(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
+    /// What was counted; how many wait is known to the tunnel's gate.
     pub(crate) fn read(&self, tunnel_uid: &str) -> TunnelCounters {
         let read = |count: &AtomicU64| count.load(Relaxed);
         TunnelCounters {

@@ -47,9 +47,18 @@ pub(crate) const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
 pub(crate) const BODY_MIN_RATE: u64 = 500;
 /// Time of waiting for the visitor's body that is always allowed.
 pub(crate) const BODY_GRACE: Duration = Duration::from_secs(10);
-/// Requests of one tunnel at the same time, WebSockets included; one more: 503, HAWSE-1010. A link carries 1024 streams
-/// (hawse-tunnel), of which the pool may hold some: past them a request would wait for `DIAL_TIMEOUT` and fail.
-pub(crate) const TUNNEL_REQUESTS: u64 = 960;
+/// Requests of one tunnel at the app at the same time, WebSockets included; `spec.traffic.maxConcurrent` may set less. One
+/// more waits. A link carries 1024 streams (hawse-tunnel), of which the pool may hold some: past them a request would wait
+/// for `DIAL_TIMEOUT` and fail.
+pub(crate) const TUNNEL_REQUESTS: usize = 960;
+/// Requests of one tunnel that wait for such a place; one more: 503, HAWSE-1010. At most 32 MiB of heads.
+pub(crate) const TUNNEL_QUEUE: usize = 1024;
+/// Those of one address (IPv6: one /64), so that it leaves places to wait for others. Two browsers' worth of HTTP/2 streams.
+pub(crate) const TUNNEL_QUEUE_PER_ADDRESS: usize = 256;
+/// Waiting longer than this: 503, HAWSE-1010. A person has left by then.
+pub(crate) const TUNNEL_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Retry-After of those answers.
+pub(crate) const TUNNEL_QUEUE_RETRY: Duration = Duration::from_secs(5);
 /// Until a stream to the agent is open. Past it: 502, HAWSE-1013.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until a pooled connection says that it can take a request; past it another is opened.

@@ -10,11 +10,11 @@ use std::{
 
 use hawse_proto::{
     codes::{self, Code},
-    core::Snapshot,
+    core::{Snapshot, TunnelCounters},
     ir,
 };
 
-use crate::{counters::Counters, fault, upstream::Pool};
+use crate::{counters::Counters, fault, gate::Gate, limits, upstream::Pool};
 
 /// Names that `ir.Tunnel.required_features` may hold. First light needs none.
 pub(crate) const FEATURES: &[&str] = &[];
@@ -47,6 +47,7 @@ pub(crate) struct Tunnel {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) closed: Option<Closed>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) gate: Gate,
     pub(crate) pool: Arc<Pool>,
     owner: Owner,
 }
@@ -120,7 +121,10 @@ impl Routes {
             .by_uid
             .pin()
             .values()
-            .map(|tunnel| tunnel.counters.read(&tunnel.uid))
+            .map(|tunnel| TunnelCounters {
+                queued: tunnel.gate.queued() as u64,
+                ..tunnel.counters.read(&tunnel.uid)
+            })
             .collect();
     }
 
@@ -185,6 +189,12 @@ fn problems(tunnel: &ir::Tunnel) -> Vec<String> {
             tunnel.app_protocol
         ));
     }
+    if tunnel.max_concurrent as usize > limits::TUNNEL_REQUESTS {
+        let (wanted, most) = (tunnel.max_concurrent, limits::TUNNEL_REQUESTS);
+        found.push(format!(
+            "{wanted} requests at once are more than the {most} that a tunnel may have"
+        ));
+    }
     if let Some(closed) = &tunnel.closed
         && fault::by_text(&closed.code).is_none()
     {
@@ -222,8 +232,14 @@ fn compile(new: ir::Tunnel, old: Option<&Tunnel>) -> Tunnel {
     let pool = (old.filter(|old| old.owner == owner && old.app_protocol == app_protocol))
         .map(|old| old.pool.clone())
         .unwrap_or_default();
+    let gate = old.map(|old| old.gate.clone()).unwrap_or_default();
+    gate.set_most(match new.max_concurrent {
+        0 => limits::TUNNEL_REQUESTS,
+        most => most as usize,
+    });
     Tunnel {
         counters: old.map(|old| old.counters.clone()).unwrap_or_default(),
+        gate,
         pool,
         uid: new.uid,
         hostname: new.hostname,
@@ -252,6 +268,7 @@ fn shut(old: &Tunnel) -> Tunnel {
             message,
         }),
         counters: old.counters.clone(),
+        gate: old.gate.clone(),
         pool: Arc::default(),
         owner: old.owner.clone(),
     }

@@ -64,8 +64,9 @@ fn compose<D: Dialer>(
         .layer(CountLayer)
         // Before anything that costs: a closed tunnel is answered from memory.
         .layer(ClosedLayer)
+        // Above the clocks: waiting for a place is not the app's time. Above body_rate: an unread body is not slow.
         .layer(AdmitLayer {
-            most: limits::TUNNEL_REQUESTS,
+            patience: limits::TUNNEL_QUEUE_TIMEOUT,
         })
         // Above timeouts, so that the body which timeouts watches already ends by itself.
         .layer(BodyRateLayer {

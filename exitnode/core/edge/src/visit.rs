@@ -5,14 +5,14 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use http::Request;
 
-use crate::{body::Body, caps::Place, certs::Certificate, route::Tunnel, rules::Authority};
+use crate::{body::Body, caps, certs::Certificate, gate::Place, route::Tunnel, rules::Authority};
 
 /// Which HTTP the visitor speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     pub(crate) sni: Option<String>,
     pub(crate) certificate: Arc<Certificate>,
     /// Its place under the caps; a WebSocket keeps it after hyper is done with the connection.
-    _place: Place,
+    _place: caps::Place,
     active: AtomicU64,
     started: AtomicU64,
     upgraded: AtomicBool,
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        (peer, place): (SocketAddr, Place),
+        (peer, place): (SocketAddr, caps::Place),
         protocol: Protocol,
         sni: Option<String>,
         certificate: Arc<Certificate>,
@@ -166,18 +166,25 @@ pub(crate) struct Routed {
     pub(crate) request: Request<Body>,
 }
 
-/// Counts a request as in flight until the last holder drops it.
+/// Counts a request as in flight until the last holder drops it, and holds its place at the app for as long.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) tunnel: Arc<Tunnel>,
-    /// How many were in flight with this one, when it came.
-    pub(crate) place: u64,
+    place: OnceLock<Place>,
 }
 
 impl Ticket {
     pub(crate) fn new(tunnel: Arc<Tunnel>) -> Arc<Self> {
-        let place = tunnel.counters.enter();
-        Arc::new(Self { tunnel, place })
+        tunnel.counters.enter();
+        Arc::new(Self {
+            tunnel,
+            place: OnceLock::new(),
+        })
+    }
+
+    /// The request is admitted.
+    pub(crate) fn hold(&self, place: Place) {
+        let _ = self.place.set(place); // a second place would only go back
     }
 }
 

@@ -1,6 +1,8 @@
-//! Bounds the requests of one tunnel at the same time; one more is refused (503, HAWSE-1010), never queued.
+//! Bounds the requests of one tunnel at its app (`spec.traffic.maxConcurrent`). One more waits for a place, in turn among the
+//! visitors' addresses (gate.rs); when too many wait or it takes too long: 503, HAWSE-1010.
 //!
-//! The bound keeps one tunnel from taking the memory of the exit node: an unread answer may hold about 2 MiB of windows.
+//! The bound spares a laptop, and keeps one tunnel from taking the memory of the exit node: an unread answer may hold about
+//! 2 MiB of windows. The request's ticket holds the place, so a WebSocket counts while it lives.
 
 use std::{
     task::{Context, Poll},
@@ -9,36 +11,47 @@ use std::{
 
 use hawse_proto::codes;
 use http::Response;
-use tower::{Layer, Service};
+use tokio::time::timeout;
+use tower::{Layer, Service, ServiceExt};
 
 use super::{Outcome, Step};
-use crate::{body::Body, fault::Fault, visit::Routed};
+use crate::{
+    body::Body,
+    caps::visitor_of,
+    fault::Fault,
+    gate::{Entry, Gate, Place, Waiting},
+    limits,
+    visit::Routed,
+};
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdmitLayer {
-    /// Most requests of one tunnel.
-    pub(crate) most: u64,
+    /// How long a request waits for its place.
+    pub(crate) patience: Duration,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Admit<S> {
     inner: S,
-    most: u64,
+    patience: Duration,
 }
 
 impl<S> Layer<S> for AdmitLayer {
     type Service = Admit<S>;
 
     fn layer(&self, inner: S) -> Admit<S> {
-        Admit { inner, most: self.most }
+        Admit {
+            inner,
+            patience: self.patience,
+        }
     }
 }
 
 impl<S> Service<Routed> for Admit<S>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Fault>,
-    S::Future: Future<Output = Outcome>,
+    S: Service<Routed, Response = Response<Body>, Error = Fault> + Clone + Send + 'static,
+    S::Future: Future<Output = Outcome> + Send,
 {
     type Response = Response<Body>;
     type Error = Fault;
@@ -49,13 +62,38 @@ where
     }
 
     fn call(&mut self, routed: Routed) -> Self::Future {
-        if routed.ticket.place > self.most {
-            let detail = format!(
-                "{} requests of this tunnel are running already. Try again in a moment.",
-                self.most
-            );
-            return Step::refused(Fault::new(&codes::OVERLOADED, detail).retry_after(Duration::from_secs(1)));
+        match routed.tunnel.gate.enter(visitor_of(routed.connection.peer.ip())) {
+            Entry::Placed(place) => {
+                routed.ticket.hold(place);
+                Step::next(self.inner.call(routed))
+            }
+            Entry::Waits(waiting) => {
+                let (inner, patience) = (self.inner.clone(), self.patience);
+                Step::later(async move {
+                    let place = turn(waiting, patience, &routed.tunnel.gate).await?;
+                    routed.ticket.hold(place);
+                    inner.oneshot(routed).await
+                })
+            }
+            Entry::Full => Step::refused(overloaded(&routed.tunnel.gate, "Too many others wait already.")),
         }
-        Step::next(self.inner.call(routed))
     }
 }
+
+/// Waits for the request's turn. Cancel safe: a visitor that leaves gives it up.
+async fn turn(mut waiting: Waiting, patience: Duration, gate: &Gate) -> Result<Place, Fault> {
+    match timeout(patience, waiting.place()).await {
+        Ok(Some(place)) => Ok(place),
+        _ => Err(overloaded(gate, &format!("None of them ended within {patience:?}."))),
+    }
+}
+
+fn overloaded(gate: &Gate, why: &str) -> Fault {
+    let most = gate.most();
+    let detail = format!("{most} requests of this tunnel run at its app, as many as may at once. {why}");
+    Fault::new(&codes::OVERLOADED, detail).retry_after(limits::TUNNEL_QUEUE_RETRY)
+}
+
+#[cfg(test)]
+#[path = "tests/admit.rs"]
+mod tests;

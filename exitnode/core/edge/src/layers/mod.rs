@@ -1,6 +1,7 @@
 //! One concern a file. A layer knows only the layer below it, as a service with one error type; stack.rs puts them in order.
 //!
-//! All are always ready: bounds are taken where a request is refused (admit.rs), never by making a visitor's connection wait.
+//! All are always ready: bounds are taken where a request waits or is refused (admit.rs), never by making a visitor's
+//! connection wait.
 
 pub(crate) mod admit;
 pub(crate) mod body_rate;
@@ -29,10 +30,12 @@ pub(crate) type Outcome = Result<Response<Body>, Fault>;
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pin_project! {
-    /// The future of a layer that passes a request on or refuses it at once: no allocation for either.
+    /// The future of a layer that passes a request on or refuses it at once: no allocation for either. A layer that
+    /// passes it on later allocates then.
     #[project = StepProjection]
     pub(crate) enum Step<F> {
         Next { #[pin] inner: F },
+        Later { inner: Boxed<Outcome> },
         Refused { fault: Option<Fault> },
     }
 }
@@ -40,6 +43,10 @@ pin_project! {
 impl<F> Step<F> {
     pub(crate) fn next(inner: F) -> Self {
         Self::Next { inner }
+    }
+
+    pub(crate) fn later(inner: impl Future<Output = Outcome> + Send + 'static) -> Self {
+        Self::Later { inner: Box::pin(inner) }
     }
 
     pub(crate) fn refused(fault: Fault) -> Self {
@@ -53,6 +60,7 @@ impl<F: Future<Output = Outcome>> Future for Step<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         match self.project() {
             StepProjection::Next { inner } => inner.poll(cx),
+            StepProjection::Later { inner } => inner.as_mut().poll(cx),
             // Polled again after the end is a bug of the caller; waiting for ever is the harmless answer.
             StepProjection::Refused { fault } => fault.take().map_or(Poll::Pending, |fault| Poll::Ready(Err(fault))),
         }

@@ -1,4 +1,4 @@
-//! Layers whose decision is one line: stamp, rescue, strict, route, closed, admit.
+//! Layers whose decision is one line: stamp, rescue, strict, route, closed.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -7,7 +7,6 @@ use http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::{
-    admit::AdmitLayer,
     closed::ClosedLayer,
     rescue::RescueLayer,
     route::RouteLayer,
@@ -132,16 +131,4 @@ async fn closed_says_the_operators_sentence() {
     let fault = service.call(routed(&closed, get(HOST))).await.unwrap_err();
     assert_eq!((fault.code.number, fault.detail.as_ref()), (1008, "Suspended."));
     service.call(routed(&tunnel(|_| {}), get(HOST))).await.unwrap();
-}
-
-#[tokio::test]
-async fn admit_refuses_one_more_than_the_bound_and_takes_the_next_after_one_left() {
-    let tunnel = tunnel(|_| {});
-    let mut service = AdmitLayer { most: 2 }.layer(below(|_: Routed| async { ok() }));
-    let (one, two) = (routed(&tunnel, get(HOST)), routed(&tunnel, get(HOST)));
-    let three = routed(&tunnel, get(HOST));
-    let fault = service.call(three).await.unwrap_err();
-    assert_eq!(fault.code.number, 1010);
-    assert!(service.call(two).await.is_ok() && service.call(one).await.is_ok());
-    assert!(service.call(routed(&tunnel, get(HOST))).await.is_ok());
 }
