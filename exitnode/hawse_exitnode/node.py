@@ -117,6 +117,7 @@ class Node:
         """
         for kind, port, what in (
             (socket.SOCK_STREAM, self._listeners.https_port, "visitors (TCP)"),
+            (socket.SOCK_DGRAM, self._listeners.https_port, "visitors with HTTP/3 (UDP)"),
             (socket.SOCK_DGRAM, self._listeners.agents_port, "agents (UDP)"),
         ):
             family = socket.AF_INET6 if ":" in self._listeners.host else socket.AF_INET

@@ -240,8 +240,8 @@ async fn serve_edge(
             listening.run(deadline).await;
         }
         Err(error) => {
-            let code = (error.kind() == std::io::ErrorKind::AddrInUse).then_some(codes::PORT_IN_USE);
-            node.done(ticket, Err((code, format!("cannot listen on TCP {address}: {error}"))));
+            let code = (error.source.kind() == std::io::ErrorKind::AddrInUse).then_some(codes::PORT_IN_USE);
+            node.done(ticket, Err((code, error.to_string())));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The public face: configuration in, listeners and counters out. Every call returns at once; none needs a lock of a request.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use hawse_proto::{
     core::{EdgeOptions, Snapshot},
@@ -8,7 +11,11 @@ use hawse_proto::{
 };
 use rustls::crypto::aws_lc_rs;
 
-use crate::{dial::Dialer, listener::Listening, shared::Shared};
+use crate::{
+    dial::Dialer,
+    listener::{BindError, Listening},
+    shared::Shared,
+};
 
 /// Key of the fleet's object.
 const FLEET_KEY: &str = "fleet";
@@ -36,6 +43,7 @@ impl<D: Dialer> Edge<D> {
     pub fn apply(&self, object: Object) -> Result<(), String> {
         match object.object {
             Some(object::Object::Fleet(fleet)) => {
+                self.shared.https_port.store(fleet.https_port, Relaxed);
                 self.shared.certificates.set_fleet(Some(fleet.certificate_id));
                 Ok(())
             }
@@ -61,6 +69,7 @@ impl<D: Dialer> Edge<D> {
     /// Removes an object by its key; requests that run are finished. Unknown keys are ignored.
     pub fn remove(&self, key: &str) {
         if key == FLEET_KEY {
+            self.shared.https_port.store(0, Relaxed);
             self.shared.certificates.set_fleet(None);
         } else if let Some(uid) = key.strip_prefix(TUNNEL_PREFIX) {
             self.shared.routes.remove(uid);
@@ -74,8 +83,8 @@ impl<D: Dialer> Edge<D> {
             .put(&aws_lc_rs::default_provider(), id, chain_pem, key_pem)
     }
 
-    /// Listens for visitors; inside a tokio runtime. Served once the result's `run` is awaited.
-    pub fn bind(&self, addr: SocketAddr, options: EdgeOptions) -> io::Result<Listening> {
+    /// Listens for visitors on TCP and, for HTTP/3, on UDP; inside a tokio runtime. Served once the result's `run` is awaited.
+    pub fn bind(&self, addr: SocketAddr, options: EdgeOptions) -> Result<Listening, BindError> {
         Listening::bind(self.dialer.clone(), self.shared.clone(), addr, &options)
     }
 

@@ -1,4 +1,4 @@
-//! The public edge: TLS, HTTP/1.1 and HTTP/2 front ends before one tower stack that ends in a stream to the app.
+//! The public edge: TLS, HTTP/1.1, HTTP/2 and HTTP/3 front ends before one tower stack that ends in a stream to the app.
 //!
 //! Does not know agents, links or sessions: streams come from [`Dialer`]. Does not decide what is served: that is
 //! `ir.Object`, applied by hawse-core. Called by hawse-core (one runtime thread) and by the tests of this crate.
@@ -29,4 +29,4 @@ mod visit;
 
 pub use dial::{AppStream, DialError, Dialer};
 pub use edge::Edge;
-pub use listener::Listening;
+pub use listener::{BindError, Listening};

@@ -35,7 +35,49 @@ pub(crate) const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const H2_CONTROL_FRAME_BURST: u32 = 1000;
 /// See [`H2_CONTROL_FRAME_BURST`].
 pub(crate) const H2_CONTROL_FRAMES_PER_SECOND: u32 = 50;
-/// A connection without a request for this long is closed (HTTP/2; an HTTP/1.1 one ends with `header_timeout`).
+/// Unread bytes of one HTTP/3 request, as [`H2_STREAM_WINDOW_BYTES`].
+pub(crate) const H3_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Unread bytes of all requests of one HTTP/3 connection, as [`H2_CONNECTION_WINDOW_BYTES`].
+pub(crate) const H3_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of the answers of one HTTP/3 connection that were sent and not acknowledged; past it the apps are not read. 2 MiB
+/// carry 160 Mbit/s over 100 ms.
+pub(crate) const H3_SEND_WINDOW_BYTES: u64 = 2 << 20;
+/// Bytes of heads and trailers of one HTTP/3 connection that are not whole; more end it. As many as its window.
+pub(crate) const H3_KEPT_BYTES: usize = 1 << 20;
+/// Bytes of one frame on an HTTP/3 control stream (SETTINGS has a few pairs of integers); a longer one ends the connection.
+pub(crate) const H3_CONTROL_FRAME_BYTES: u64 = 4 << 10;
+/// Unidirectional streams of one HTTP/3 connection at the same time: three are the protocol's, browsers try new types.
+pub(crate) const H3_UNI_STREAMS: u32 = 8;
+/// Resets, and frames or streams that carry nothing, on one HTTP/3 connection: this many at once, then
+/// [`H3_WASTE_PER_SECOND`]; one more ends the connection (rapid reset). As [`H2_CONTROL_FRAME_BURST`].
+pub(crate) const H3_WASTE_BURST: u32 = 1000;
+/// See [`H3_WASTE_BURST`].
+pub(crate) const H3_WASTE_PER_SECOND: u32 = 50;
+/// Streams of one HTTP/3 connection that brought no request (reset, malformed or late head); then it ends by GOAWAY. h3
+/// remembers each for as long as the connection lives.
+pub(crate) const H3_VAIN_STREAMS: u32 = 1000;
+/// QUIC handshakes at the same time. One more is refused.
+pub(crate) const H3_HANDSHAKES: usize = 1024;
+/// From so many QUIC handshakes at the same time on, an address has to prove itself first (Retry, one more round trip):
+/// forged addresses cost no more than this.
+pub(crate) const H3_RETRY_ABOVE: usize = 64;
+/// Bytes kept of a QUIC connection that was not let in yet. quinn's default is 10 MiB.
+pub(crate) const H3_INCOMING_BYTES: u64 = 64 << 10;
+/// The same for all of them together. quinn's default is 100 MiB.
+pub(crate) const H3_INCOMING_TOTAL_BYTES: u64 = 16 << 20;
+/// Bytes of a handshake that arrive out of order; a client's part of it has a few hundred, with post-quantum keys 2,000.
+pub(crate) const H3_CRYPTO_BYTES: usize = 16 << 10;
+/// Send and receive buffer of the UDP socket; the kernel may grant less.
+pub(crate) const H3_SOCKET_BYTES: usize = 2 << 20;
+/// PING by which a QUIC connection is kept open while an app takes its time; browsers close silent ones after 30 s.
+pub(crate) const H3_PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Milliseconds without a packet after which a QUIC connection counts as lost.
+pub(crate) const H3_SILENCE_MS: u32 = 30_000;
+/// From GOAWAY until an HTTP/3 connection without a request is closed: late requests are refused and sent elsewhere.
+pub(crate) const H3_GOODBYE: Duration = Duration::from_millis(500);
+/// For how long a client may remember that HTTP/3 is served (Alt-Svc).
+pub(crate) const ALT_SVC_AGE: Duration = Duration::from_secs(86_400);
+/// A connection without a request for this long is closed (HTTP/2 and 3; an HTTP/1.1 one ends with `header_timeout`).
 pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(300);
 /// An answer of which the visitor takes nothing for this long is cut off.
 pub(crate) const READER_STALL: Duration = Duration::from_secs(60);
@@ -97,7 +139,8 @@ pub(crate) struct Limits {
     /// Connections of one address (IPv6: one /64). One more is closed before its handshake. Wide: an office or a mobile
     /// network has one address.
     pub(crate) connections_per_address: usize,
-    /// HTTP/2 requests of one connection at the same time (Envoy's edge page: 100). More are refused by RST_STREAM.
+    /// HTTP/2 or 3 requests of one connection at the same time (Envoy's edge page: 100). More are refused by RST_STREAM on
+    /// HTTP/2; on HTTP/3 the visitor has to wait.
     pub(crate) streams: u32,
     /// Bytes of a request's head. More: 431.
     pub(crate) header_bytes: usize,

@@ -1,4 +1,5 @@
-//! The public socket: accepts visitors under the caps, hands them to the front, and drains when it is told to.
+//! The public sockets: TCP, and UDP of the same number for HTTP/3. Accepts visitors under the caps, hands them to the front,
+//! and drains when it is told to.
 
 use std::{future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use tokio::{
 use crate::{
     caps::Caps,
     dial::Dialer,
-    front::{Front, server_config},
+    front::{Alpn, Entrance, Front, server_config},
     limits::{self, Limits},
     respond::Pages,
     shared::Shared,
@@ -28,9 +29,22 @@ use crate::{
 /// A bound listener. Visitors wait in the kernel until [`Listening::run`] is awaited.
 pub struct Listening {
     socket: TcpListener,
+    quic: Option<Entrance>,
     front: Arc<Front>,
     caps: Arc<Caps>,
     tasks: Tasks,
+}
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {transport} {address}: {source}")]
+pub struct BindError {
+    /// "TCP" or "UDP".
+    pub transport: &'static str,
+    /// Where it should have listened.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
 }
 
 impl Listening {
@@ -39,6 +53,20 @@ impl Listening {
         shared: Arc<Shared>,
         addr: SocketAddr,
         options: &EdgeOptions,
+    ) -> Result<Self, BindError> {
+        let (socket, quic) = bind(addr, &shared, options)?;
+        Self::new(dialer, shared, options, (socket, quic)).map_err(|source| BindError {
+            transport: "TCP",
+            address: addr,
+            source,
+        })
+    }
+
+    fn new<D: Dialer>(
+        dialer: D,
+        shared: Arc<Shared>,
+        options: &EdgeOptions,
+        (socket, quic): (TcpListener, Option<Entrance>),
     ) -> io::Result<Self> {
         let limits = Limits::of(options);
         let tasks = Tasks::default();
@@ -53,7 +81,7 @@ impl Listening {
             upstream,
         });
         let caps = Caps::new(shared.clone(), limits.connections, limits.connections_per_address);
-        let tls = server_config(Arc::new(CertificatesOf(shared.clone())))?.into();
+        let tls = server_config(Arc::new(CertificatesOf(shared.clone())), Alpn::Tcp)?.into();
         let front = Arc::new(Front {
             shared,
             limits,
@@ -61,9 +89,11 @@ impl Listening {
             stack,
             ids: request_ids()?,
             tasks: tasks.clone(),
+            http3: quic.is_some(),
         });
         Ok(Self {
-            socket: bind(addr)?,
+            socket,
+            quic,
             front,
             caps,
             tasks,
@@ -81,6 +111,7 @@ impl Listening {
     pub async fn run(self, drain: watch::Receiver<Option<Instant>>) {
         let Self {
             socket,
+            quic,
             front,
             caps,
             tasks,
@@ -88,6 +119,9 @@ impl Listening {
         let _stop = StopOnDrop(tasks.clone());
         let (finishing, finish) = watch::channel(false);
         let mut ordered = pin!(ordered(drain.clone()));
+        if let Some(quic) = quic {
+            tasks.spawn(quic.run(front.clone(), caps.clone(), tasks.clone(), finish.clone()));
+        }
         let mut sweep = interval(limits::POOL_SWEEP);
         loop {
             tokio::select! {
@@ -163,7 +197,39 @@ async fn websockets_end(caps: &Caps) {
     }
 }
 
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+/// Both sockets on one port. When any port will do, another is tried if the UDP port of the same number is taken.
+fn bind(
+    address: SocketAddr,
+    shared: &Arc<Shared>,
+    options: &EdgeOptions,
+) -> Result<(TcpListener, Option<Entrance>), BindError> {
+    const ATTEMPTS: usize = 16;
+    let mut attempt = 1;
+    loop {
+        let failed = |transport, address| {
+            move |source| BindError {
+                transport,
+                address,
+                source,
+            }
+        };
+        let tcp = bind_tcp(address).map_err(failed("TCP", address))?;
+        if options.http3_off {
+            return Ok((tcp, None));
+        }
+        let bound = tcp.local_addr().map_err(failed("TCP", address))?;
+        let tls = server_config(Arc::new(CertificatesOf(shared.clone())), Alpn::Quic);
+        match tls.and_then(|tls| Entrance::bind(bound, tls, &Limits::of(options))) {
+            Ok(quic) => return Ok((tcp, Some(quic))),
+            Err(error) if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && attempt < ATTEMPTS => {
+                attempt += 1;
+            }
+            Err(source) => return Err(failed("UDP", bound)(source)),
+        }
+    }
+}
+
+fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

@@ -6,7 +6,7 @@
 use std::net::Ipv6Addr;
 
 use hawse_proto::codes;
-use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri};
 
 use crate::fault::Fault;
 
@@ -19,8 +19,8 @@ pub(crate) struct Authority {
     pub(crate) text: String,
 }
 
-/// Fields that HTTP/2 forbids (RFC 9113, 8.2.2).
-const H2_FORBIDDEN: [&str; 5] = [
+/// Fields that HTTP/2 and HTTP/3 forbid (RFC 9113, 8.2.2; RFC 9114, 4.2).
+const CONNECTION_FIELDS: [&str; 5] = [
     "connection",
     "transfer-encoding",
     "keep-alive",
@@ -42,6 +42,10 @@ pub(crate) fn check(head: &mut Parts, fields: usize) -> Result<Authority, Fault>
 fn check_method(head: &Parts) -> Result<(), Fault> {
     if head.method != Method::CONNECT {
         return Ok(());
+    }
+    if head.version == Version::HTTP_3 {
+        let detail = "WebSockets are served over HTTP/1.1 and HTTP/2, not over HTTP/3.";
+        return Err(Fault::new(&codes::METHOD_NOT_SUPPORTED, detail));
     }
     let protocol = head
         .extensions
@@ -74,16 +78,23 @@ fn check_framing(head: &Parts) -> Result<(), Fault> {
     if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err(Fault::bad_request("Content-Length stands twice."));
     }
+    let length = headers.get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    if length.is_some_and(|length| length.is_empty() || !length.iter().all(u8::is_ascii_digit) || length.len() > 19) {
+        return Err(Fault::bad_request("Content-Length is not a number."));
+    }
     if head.version >= Version::HTTP_2 {
-        if let Some(name) = H2_FORBIDDEN.iter().find(|name| headers.contains_key(**name)) {
-            return Err(Fault::bad_request(format!("HTTP/2 forbids the field {name}.")));
+        if let Some(name) = CONNECTION_FIELDS.iter().find(|name| headers.contains_key(**name)) {
+            return Err(Fault::bad_request(format!(
+                "{:?} forbids the field {name}.",
+                head.version
+            )));
         }
         if headers
             .get_all(header::TE)
             .iter()
             .any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers"))
         {
-            return Err(Fault::bad_request("HTTP/2 allows TE only with the value trailers."));
+            return Err(Fault::bad_request("TE may only have the value trailers."));
         }
         return Ok(());
     }

@@ -1,6 +1,10 @@
 //! What all listeners of one edge see: routes, certificates, totals. Changed by commands, read by requests without a lock.
 
-use crate::{certs::Certificates, counters::Totals, route::Routes};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use http::HeaderValue;
+
+use crate::{certs::Certificates, counters::Totals, limits, route::Routes};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -8,4 +12,15 @@ pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) certificates: Certificates,
     pub(crate) totals: Totals,
+    /// The fleet's public port of visitors; 0 while no fleet is known.
+    pub(crate) https_port: AtomicU32,
+}
+
+impl Shared {
+    /// Value of Alt-Svc where HTTP/3 is served (RFC 7838): at the public port, which is not the one that is listened on.
+    pub(crate) fn alt_svc(&self) -> Option<HeaderValue> {
+        let port = self.https_port.load(Relaxed);
+        let age = limits::ALT_SVC_AGE.as_secs();
+        (port != 0).then(|| HeaderValue::try_from(format!("h3=\":{port}\"; ma={age}")).ok())?
+    }
 }

@@ -19,6 +19,7 @@ use crate::{body::Body, caps, certs::Certificate, gate::Place, route::Tunnel, ru
 pub(crate) enum Protocol {
     Http1,
     Http2,
+    Http3,
 }
 
 /// One TLS connection of a visitor.

@@ -7,7 +7,6 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::{
@@ -15,16 +14,12 @@ use tokio::{
     time::Instant,
 };
 
+use super::bucket::{Bucket, TooMany};
 use crate::limits;
 
 /// `PRI * HTTP/2.0 ...`: h2 checks it.
 const PREFACE_BYTES: usize = 24;
 const HEADER_BYTES: usize = 9;
-
-/// Too many idle frames; the connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many HTTP/2 frames that carry nothing")]
-struct TooMany;
 
 /// Pure: frame headers and a token bucket.
 #[derive(Debug)]
@@ -33,8 +28,7 @@ struct Meter {
     skip: usize,
     header: [u8; HEADER_BYTES],
     have: usize,
-    tokens: u32,
-    filled: Instant,
+    idle: Bucket,
 }
 
 impl Meter {
@@ -43,8 +37,11 @@ impl Meter {
             skip: PREFACE_BYTES,
             header: [0; HEADER_BYTES],
             have: 0,
-            tokens: limits::H2_CONTROL_FRAME_BURST,
-            filled: now,
+            idle: Bucket::new(
+                now,
+                limits::H2_CONTROL_FRAME_BURST,
+                limits::H2_CONTROL_FRAMES_PER_SECOND,
+            ),
         }
     }
 
@@ -82,20 +79,7 @@ impl Meter {
         if !idle {
             return Ok(());
         }
-        self.refill(now);
-        self.tokens = self.tokens.checked_sub(1).ok_or(TooMany)?;
-        Ok(())
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let earned = now.saturating_duration_since(self.filled).as_secs();
-        if earned > 0 {
-            self.filled += Duration::from_secs(earned);
-            let earned = u32::try_from(earned)
-                .unwrap_or(u32::MAX)
-                .saturating_mul(limits::H2_CONTROL_FRAMES_PER_SECOND);
-            self.tokens = self.tokens.saturating_add(earned).min(limits::H2_CONTROL_FRAME_BURST);
-        }
+        self.idle.spend(now)
     }
 }
 
@@ -192,30 +176,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn time_earns_frames_up_to_the_burst() {
-        let now = Instant::now();
-        let mut meter = Meter::new(now);
-        meter
-            .feed(&[preface(), frame(6, 0, 8).repeat(burst())].concat(), now)
-            .unwrap();
-        let later = now + Duration::from_secs(2);
-        let earned = 2 * limits::H2_CONTROL_FRAMES_PER_SECOND as usize;
-        meter.feed(&frame(6, 0, 8).repeat(earned), later).unwrap();
-        assert_eq!(meter.feed(&frame(6, 0, 8), later), Err(TooMany));
-    }
-
-    #[test]
-    fn no_time_earns_more_than_the_burst() {
-        let now = Instant::now();
-        let mut meter = Meter::new(now);
-        let later = now + Duration::from_secs(86_400);
-        meter
-            .feed(&[preface(), frame(6, 0, 8).repeat(burst())].concat(), later)
-            .unwrap();
-        assert_eq!(meter.feed(&frame(6, 0, 8), later), Err(TooMany));
-    }
-
     proptest! {
         #[test]
         fn any_split_of_the_bytes_counts_the_same(
@@ -233,7 +193,7 @@ mod tests {
                 rest = after;
                 if rest.is_empty() { break; }
             }
-            prop_assert_eq!((whole.tokens, whole.skip, whole.have), (cut.tokens, cut.skip, cut.have));
+            prop_assert_eq!((whole.idle, whole.skip, whole.have), (cut.idle, cut.skip, cut.have));
         }
     }
 }

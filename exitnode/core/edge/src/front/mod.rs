@@ -1,8 +1,10 @@
-//! The front ends: from an accepted socket to requests in the stack. ALPN chooses HTTP/1.1 or HTTP/2.
+//! The front ends: from an accepted socket to requests in the stack. ALPN chooses HTTP/1.1 or HTTP/2; HTTP/3 is in h3/.
 //!
 //! Sets every limit that hyper offers (limits.rs); those it lacks are wrappers of our own: half_close (HTTP/1.1), meter
-//! (HTTP/2), reader (both). Decides nothing about a request.
+//! (HTTP/2), reader (all). Decides nothing about a request.
 
+mod bucket;
+mod h3;
 mod half_close;
 mod meter;
 mod reader;
@@ -15,7 +17,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::{
@@ -31,7 +33,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-pub(crate) use self::tls::server_config;
+pub(crate) use self::{
+    h3::Entrance,
+    tls::{Alpn, server_config},
+};
 use self::{
     half_close::HalfClose,
     meter::Metered,
@@ -56,6 +61,8 @@ pub(crate) struct Front {
     pub(crate) stack: Stack,
     pub(crate) ids: RequestIds,
     pub(crate) tasks: Tasks,
+    /// HTTP/3 is served at the same port; answers of the other protocols say so.
+    pub(crate) http3: bool,
 }
 
 impl Front {
@@ -71,8 +78,8 @@ impl Front {
             return;
         };
         match connection.protocol {
-            Protocol::Http1 => Box::pin(self.http1(stream, connection, drain)).await,
             Protocol::Http2 => Box::pin(self.http2(stream, connection, drain)).await,
+            _ => Box::pin(self.http1(stream, connection, drain)).await,
         }
     }
 
@@ -116,7 +123,7 @@ impl Front {
             .half_close(false)
             .serve_connection(io, self.service(&connection))
             .with_upgrades();
-        Stalling::new(drive(served, &connection, drain)).await;
+        Box::pin(Stalling::new(drive(served, &connection, drain))).await;
     }
 
     async fn http2(
@@ -148,6 +155,7 @@ impl Front {
         Requests {
             front: self.clone(),
             connection: connection.clone(),
+            alt_svc: self.http3.then(|| self.shared.alt_svc()).flatten(),
         }
     }
 }
@@ -156,6 +164,8 @@ impl Front {
 struct Requests {
     front: Arc<Front>,
     connection: Arc<Connection>,
+    /// Where HTTP/3 is served, if it is.
+    alt_svc: Option<HeaderValue>,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -172,8 +182,12 @@ impl Service<Request<Incoming>> for Requests {
         };
         // The layers are always ready (layers/mod.rs), so there is nothing to poll before the call.
         let answer = tower::Service::call(&mut self.front.stack.clone(), arrival);
+        let alt_svc = self.alt_svc.clone();
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            if let Some(alt_svc) = alt_svc {
+                response.headers_mut().insert(header::ALT_SVC, alt_svc);
+            }
             if response.is_end_stream() {
                 return Ok(response);
             }

@@ -94,6 +94,8 @@ impl<D: Dialer> Service<Routed> for Upstream<D> {
 /// By Upgrade on HTTP/1.1, by extended CONNECT on HTTP/2 (the only CONNECT that the strict layer lets through).
 fn asks_for_websocket(routed: &Routed) -> bool {
     match routed.connection.protocol {
+        // Over HTTP/3 the strict layer lets no CONNECT through.
+        Protocol::Http3 => false,
         Protocol::Http2 => routed.request.method() == http::Method::CONNECT,
         Protocol::Http1 => {
             let headers = routed.request.headers();

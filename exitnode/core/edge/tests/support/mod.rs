@@ -6,6 +6,7 @@
     unreachable_pub,
     missing_docs,
     clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::large_futures,
@@ -14,6 +15,7 @@
 
 mod apps;
 mod dialer;
+mod http3;
 mod scene;
 mod wire;
 
@@ -21,6 +23,7 @@ use std::{future::Future, time::Duration};
 
 pub use apps::*;
 pub use dialer::*;
+pub use http3::*;
 pub use scene::*;
 pub use wire::*;
 

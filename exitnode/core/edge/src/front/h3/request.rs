@@ -1,0 +1,117 @@
+//! One request over HTTP/3: its head, the stack, the answer. Ends at once when the visitor wants no more of it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use h3::server::{RequestResolver, RequestStream};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::{
+    body,
+    guard::{Guarded, Ledger, Sending, Watch},
+};
+use crate::{
+    body::Body,
+    front::{
+        Front,
+        reader::{OwedBody, Stalling},
+    },
+    limits,
+    visit::{Arrival, Connection},
+};
+
+/// What a request's task needs.
+pub(super) struct Asked {
+    pub(super) front: Arc<Front>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) watch: Watch,
+}
+
+impl Asked {
+    /// Serves the request. True: its connection has had too many streams without one, and must end. Dropping it resets the
+    /// stream and gives the request up at the app.
+    pub(super) async fn serve(mut self, resolver: RequestResolver<Guarded, Bytes>) -> bool {
+        let header_timeout = self.front.limits.header_timeout;
+        let Ok(Ok((request, stream))) = timeout(header_timeout, resolver.resolve_request()).await else {
+            return self.ledger.came_in_vain();
+        };
+        let mark = self.watch.mark();
+        let (sending, receiving) = stream.split();
+        let answering = Box::pin(async {
+            let Some(body) = body::after(receiving, &request, header_timeout).await else {
+                mark.malformed();
+                drop(sending);
+                return None;
+            };
+            mark.answering();
+            answer(&self.front, &self.connection, request.map(|()| body), sending).await
+        });
+        Stalling::new(async {
+            let sent = tokio::select! {
+                biased;
+                _ = self.watch.left() => None,
+                sent = answering => sent,
+            };
+            if sent.is_some() {
+                // A connection that is closed forgets what was not acknowledged.
+                let _ = timeout(limits::READER_STALL, self.watch.left()).await;
+            }
+        })
+        .await;
+        false
+    }
+}
+
+/// `None`: the answer could not be sent whole; dropping `sending` says so to the visitor.
+async fn answer(
+    front: &Front,
+    connection: &Arc<Connection>,
+    request: Request<Body>,
+    mut sending: RequestStream<Sending, Bytes>,
+) -> Option<()> {
+    let running = connection.begin();
+    if expects_continue(&request) {
+        let mut go_on = Response::new(());
+        *go_on.status_mut() = StatusCode::CONTINUE;
+        sending.send_response(go_on).await.ok()?;
+    }
+    let arrival = Arrival {
+        connection: connection.clone(),
+        request_id: front.ids.next(),
+        request,
+    };
+    // The layers are always ready (layers/mod.rs), so there is nothing to poll before the call.
+    let Ok(response) = tower::Service::call(&mut front.stack.clone(), arrival).await;
+    let (mut head, body) = response.into_parts();
+    if let (false, Ok(now)) = (
+        head.headers.contains_key(header::DATE),
+        HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())),
+    ) {
+        head.headers.insert(header::DATE, now);
+    }
+    sending.send_response(Response::from_parts(head, ())).await.ok()?;
+    if !body.is_end_stream() {
+        let mut body = OwedBody::new(body, running);
+        while let Some(frame) = body.frame().await {
+            match frame.ok()?.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => sending.send_data(data).await.ok()?,
+                Err(frame) => {
+                    if let Ok(fields) = frame.into_trailers() {
+                        sending.send_trailers(fields).await.ok()?;
+                    }
+                }
+            }
+        }
+    }
+    sending.finish().await.ok()
+}
+
+fn expects_continue(request: &Request<Body>) -> bool {
+    let expect = request.headers().get(header::EXPECT);
+    !request.is_end_stream() && expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
