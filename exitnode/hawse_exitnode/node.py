@@ -42,6 +42,13 @@ class Listeners:
     https_port: int
     agents_port: int
     admin_port: int
+    http3: bool = True
+    """Visitors may speak HTTP/3, on the UDP port of the same number as `https_port`."""
+
+    @property
+    def serves_http3(self) -> bool:
+        """Not if agents have that port."""
+        return self.http3 and self.https_port != self.agents_port
 
     def address(self, port: int) -> str:
         """For the core."""
@@ -97,6 +104,7 @@ class Node:
         if self.listening or self._identity is None:
             return
         options = core_pb2.EdgeOptions(pages=pages.render_pages(), served_by=self._identity.exit_node)
+        options.http3_off = not self._listeners.serves_http3
         self.refresh_directory()
         try:
             await self._core.serve_links(self._listeners.address(self._listeners.agents_port), self._identity.to_core())
@@ -115,11 +123,11 @@ class Node:
         Raises:
             StartError: naming the port.
         """
-        for kind, port, what in (
-            (socket.SOCK_STREAM, self._listeners.https_port, "visitors (TCP)"),
-            (socket.SOCK_DGRAM, self._listeners.https_port, "visitors with HTTP/3 (UDP)"),
-            (socket.SOCK_DGRAM, self._listeners.agents_port, "agents (UDP)"),
-        ):
+        visitors, agents = self._listeners.https_port, self._listeners.agents_port
+        wanted = [(socket.SOCK_STREAM, visitors, "visitors (TCP)"), (socket.SOCK_DGRAM, agents, "agents (UDP)")]
+        if self._listeners.serves_http3:
+            wanted.append((socket.SOCK_DGRAM, visitors, "visitors with HTTP/3 (UDP)"))
+        for kind, port, what in wanted:
             family = socket.AF_INET6 if ":" in self._listeners.host else socket.AF_INET
             with socket.socket(family, kind) as probe:
                 if kind == socket.SOCK_STREAM:

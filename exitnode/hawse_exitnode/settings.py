@@ -39,6 +39,8 @@ class Settings(BaseModel):
     https_port: Port = Field(names.PORT_HTTPS, alias="HAWSE_HTTPS_PORT", ge=1, le=65535)
     agents_port: Port = Field(names.PORT_AGENTS, alias="HAWSE_AGENTS_PORT", ge=1, le=65535)
     admin_port: Port = Field(names.PORT_ADMIN, alias="HAWSE_ADMIN_PORT", ge=1, le=65535)
+    http3: bool = Field(True, alias="HAWSE_HTTP3")
+    """Serve HTTP/3 on the UDP port of the same number as https_port."""
     drain_timeout_s: float = Field(30.0, alias="HAWSE_DRAIN_SECONDS", ge=0, le=3600)
     """How long requests in flight may go on after SIGTERM; below the pod's terminationGracePeriod."""
 

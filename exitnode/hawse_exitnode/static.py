@@ -64,6 +64,7 @@ class StaticFile(_Model):
     https_port: int = Field(names.PORT_HTTPS, ge=1, le=65535)
     agents_port: int = Field(names.PORT_AGENTS, ge=1, le=65535)
     admin_port: int = Field(names.PORT_ADMIN, ge=1, le=65535)
+    http3: bool = True
     domain: str = Field(min_length=1, max_length=253)
     objects: list[dict[str, Any]] = []
     """ir.Object as protobuf JSON."""
@@ -111,7 +112,7 @@ async def run_static(path: Path, core: TunnelCore, *, version: str) -> None:
     """
     configuration = read_file(path)
     file = configuration.file
-    listeners = Listeners(file.bind, file.https_port, file.agents_port, file.admin_port)
+    listeners = Listeners(file.bind, file.https_port, file.agents_port, file.admin_port, http3=file.http3)
     facts = NodeFacts(version, file.exit_node, file.region, configuration.identity.pod, file.domain)
     node = Node(core, listeners, facts, relay=lambda _request: False, static=True)
     stop, reread = asyncio.Event(), asyncio.Event()

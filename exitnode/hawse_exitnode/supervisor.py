@@ -37,7 +37,9 @@ class Supervisor:
         self._changed = asyncio.Event()
         identity = self._kept_identity()
         facts = NodeFacts(version=version, exit_node="", region="", pod=settings.pod_name, domain="")
-        listeners = Listeners(settings.pod_ip, settings.https_port, settings.agents_port, settings.admin_port)
+        listeners = Listeners(
+            settings.pod_ip, settings.https_port, settings.agents_port, settings.admin_port, http3=settings.http3
+        )
         self.node = Node(core, listeners, facts, relay=self._relay, static=False)
         self.link = OperatorLink(settings, self.node.holdings, self, identity, version=version)
         if identity is not None:

@@ -10,7 +10,7 @@ from demo.report import seconds
 from demo.session import BROWSER_REGION, FLEET, NAMESPACE, SYSTEM, Session
 from demo.visits import Door, Protocol, Visit, Visitor
 
-APP_SAYS = {Protocol.HTTP1: "It works", Protocol.HTTP2: "It works", Protocol.WEBSOCKET: "hello"}
+APP_SAYS = dict.fromkeys(Protocol, "It works") | {Protocol.WEBSOCKET: "hello"}
 PUBLIC_PORT = 8443
 """spec.listeners.https in examples/fleet.yaml."""
 PORT_FORWARD = "port-forward"

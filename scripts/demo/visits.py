@@ -1,9 +1,10 @@
-"""Visitors: real HTTP/1.1, HTTP/2 and WebSocket clients that connect by address and name the tunnel by SNI and Host.
+"""Visitors: HTTP/1.1, HTTP/2, HTTP/3 and WebSocket clients that connect by address and name the tunnel by SNI and Host.
 
 They verify the exit node's certificate against the fleet's CA. A visit never raises: what went wrong is its outcome.
 Called by the steps.
 """
 
+import asyncio
 import ssl
 import time
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 from websockets.exceptions import WebSocketException
 
-from demo import ws
+from demo import http3, ws
 
 _TIMEOUT_S = 10.0
 _HOP_OF_CODE = {
@@ -32,6 +33,7 @@ class Protocol(Enum):
 
     HTTP1 = "HTTP/1.1"
     HTTP2 = "HTTP/2"
+    HTTP3 = "HTTP/3"
     WEBSOCKET = "WebSocket"
 
 
@@ -88,6 +90,8 @@ class Visitor:
         context = ssl.create_default_context(cafile=self.ca)
         started = time.monotonic()
         try:
+            if protocol is Protocol.HTTP3:
+                return asyncio.run(self._fetch_over_quic(door, started))
             if protocol is Protocol.WEBSOCKET:
                 return self._talk(door, context, started)
             with self._client(protocol, context) as client:
@@ -105,6 +109,8 @@ class Visitor:
                 return f"curl --http1.1 {where} https://{self.host}:{door.port}/"
             case Protocol.HTTP2:
                 return f"curl --http2 {where} https://{self.host}:{door.port}/"
+            case Protocol.HTTP3:
+                return f"curl --http3-only {where} https://{self.host}:{door.port}/"
             case Protocol.WEBSOCKET:
                 return f".venv/bin/python scripts/demo/ws.py {where} wss://{self.host}:{door.port}/ws hello"
 
@@ -126,6 +132,23 @@ class Visitor:
             served_by=answer.headers.get("x-hawse-served-by", ""),
             error_code=answer.headers.get("x-hawse-error", ""),
             spoken=answer.http_version,
+            body=answer.text,
+        )
+
+    async def _fetch_over_quic(self, door: Door, started: float) -> Visit:
+        visitor = http3.connect(
+            door.address, door.port, name=self.host, ca=self.ca, public_port=self.port, timeout_s=_TIMEOUT_S
+        )
+        async with visitor as client:
+            answer = await client.request("GET", "/", headers=[("accept", "text/html")])
+        return Visit(
+            door,
+            Protocol.HTTP3,
+            answer.status,
+            time.monotonic() - started,
+            served_by=answer.headers.get("x-hawse-served-by", ""),
+            error_code=answer.headers.get("x-hawse-error", ""),
+            spoken=Protocol.HTTP3.value,
             body=answer.text,
         )
 

@@ -46,6 +46,13 @@ class ServiceType(StrEnum):
     CLUSTER_IP = "ClusterIP"
 
 
+class Http3(StrEnum):
+    """Whether visitors may speak HTTP/3."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -104,6 +111,8 @@ class ServiceAddress(Model):
 
     type: ServiceType = ServiceType.LOAD_BALANCER
     """LoadBalancer, NodePort or ClusterIP."""
+    http3: Http3 = Http3.ENABLED
+    """Enabled: visitors may speak HTTP/3, on UDP at the same port. Disabled: where the load balancer has no UDP."""
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None = None
     """Annotations of the Service: what the load balancer of your cloud asks for."""
 

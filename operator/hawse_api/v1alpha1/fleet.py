@@ -58,7 +58,7 @@ class Listeners(Model):
     """Public ports: those that URLs, tokens and redirects name. Containers listen on 8443 and 7443."""
 
     https: Port = 443
-    """TCP, visitors."""
+    """TCP, visitors; UDP too, for HTTP/3, unless agents have the same port."""
     agents: Port = 7443
     """UDP, agents."""
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from hawse_api import names, v1alpha1
-from hawse_operator.manifests import merging, metadata
+from hawse_operator.manifests import merging, metadata, services
 
 JsonObject = dict[str, Any]
 TOKEN_DIRECTORY = "/var/run/secrets/hawse"  # noqa: S105 - a path
@@ -50,6 +50,7 @@ def _pod_spec(
     exit_node: v1alpha1.ExitNode, managed: v1alpha1.ManagedDeployment, namespace: str, image: str
 ) -> JsonObject:
     drain_s = v1alpha1.duration_s(exit_node.spec.shutdown.drain_timeout)
+    http3 = services.serves_http3(exit_node)
     spec: JsonObject = {
         "serviceAccountName": "hawse-exitnode",
         "automountServiceAccountToken": False,
@@ -63,7 +64,7 @@ def _pod_spec(
             "fsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(managed, namespace, image, drain_s)],
+        "containers": [_container(managed, image, _environment(namespace, drain_s, http3=http3), http3=http3)],
         "volumes": _volumes(),
     }
     if managed.node_selector:
@@ -71,12 +72,15 @@ def _pod_spec(
     return spec
 
 
-def _container(managed: v1alpha1.ManagedDeployment, namespace: str, image: str, drain_s: float) -> JsonObject:
+def _container(
+    managed: v1alpha1.ManagedDeployment, image: str, environment: list[JsonObject], *, http3: bool
+) -> JsonObject:
     return {
         "name": "exitnode",
         "image": image,
-        "env": _environment(namespace, drain_s),
+        "env": environment,
         "ports": [
+            *([{"name": "http3", "containerPort": names.PORT_HTTPS, "protocol": "UDP"}] if http3 else []),
             {"name": "https", "containerPort": names.PORT_HTTPS, "protocol": "TCP"},
             {"name": "agents", "containerPort": names.PORT_AGENTS, "protocol": "UDP"},
             {"name": "admin", "containerPort": names.PORT_ADMIN, "protocol": "TCP"},
@@ -98,7 +102,7 @@ def _container(managed: v1alpha1.ManagedDeployment, namespace: str, image: str, 
     }
 
 
-def _environment(namespace: str, drain_s: float) -> list[JsonObject]:
+def _environment(namespace: str, drain_s: float, *, http3: bool) -> list[JsonObject]:
     """Paths reach the process only here, because the embedded cluster rewrites mount paths in env."""
     fixed = {
         "HAWSE_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
@@ -108,6 +112,7 @@ def _environment(namespace: str, drain_s: float) -> list[JsonObject]:
         "HAWSE_HTTPS_PORT": str(names.PORT_HTTPS),
         "HAWSE_AGENTS_PORT": str(names.PORT_AGENTS),
         "HAWSE_ADMIN_PORT": str(names.PORT_ADMIN),
+        "HAWSE_HTTP3": str(http3).lower(),
         "HAWSE_DRAIN_SECONDS": f"{drain_s:g}",
     }
     pod = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in FROM_POD]

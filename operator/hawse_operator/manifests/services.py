@@ -8,6 +8,12 @@ from hawse_operator.manifests import metadata
 JsonObject = dict[str, Any]
 
 
+def serves_http3(exit_node: v1alpha1.ExitNode) -> bool:
+    """Whether the exit node's pods speak HTTP/3."""
+    service = exit_node.spec.address.service or v1alpha1.ServiceAddress()
+    return service.http3 is v1alpha1.Http3.ENABLED
+
+
 def build_service(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet, *, namespace: str) -> JsonObject | None:
     """The Service on the Fleet's public ports; None if the ExitNode's address is not one."""
     address = exit_node.spec.address
@@ -26,10 +32,7 @@ def build_service(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet, *, namesp
         "spec": {
             "type": service.type.value,
             "selector": metadata.exit_node_selector(exit_node.name),
-            "ports": [
-                {"name": "https", "port": fleet.spec.listeners.https, "targetPort": "https", "protocol": "TCP"},
-                {"name": "agents", "port": fleet.spec.listeners.agents, "targetPort": "agents", "protocol": "UDP"},
-            ],
+            "ports": _ports(fleet.spec.listeners, http3=serves_http3(exit_node)),
         },
     }
     if service.annotations:
@@ -38,6 +41,17 @@ def build_service(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet, *, namesp
         # Keeps the visitor's address, which rules and logs need, and saves a hop.
         body["spec"]["externalTrafficPolicy"] = "Local"
     return body
+
+
+def _ports(listeners: v1alpha1.Listeners, *, http3: bool) -> list[JsonObject]:
+    ports = [
+        {"name": "https", "port": listeners.https, "targetPort": "https", "protocol": "TCP"},
+        {"name": "agents", "port": listeners.agents, "targetPort": "agents", "protocol": "UDP"},
+    ]
+    # A Service has one UDP port of a number; agents come first.
+    if http3 and listeners.https != listeners.agents:
+        ports.insert(1, {"name": "http3", "port": listeners.https, "targetPort": "http3", "protocol": "UDP"})
+    return ports
 
 
 def addresses_of_service(body: JsonObject | None) -> tuple[str, ...]:

@@ -43,7 +43,13 @@ impl<D: Dialer> Edge<D> {
     pub fn apply(&self, object: Object) -> Result<(), String> {
         match object.object {
             Some(object::Object::Fleet(fleet)) => {
-                self.shared.https_port.store(fleet.https_port, Relaxed);
+                // Agents come first where one port is both.
+                let at = if fleet.https_port == fleet.agents_port {
+                    0
+                } else {
+                    fleet.https_port
+                };
+                self.shared.http3_port.store(at, Relaxed);
                 self.shared.certificates.set_fleet(Some(fleet.certificate_id));
                 Ok(())
             }
@@ -69,7 +75,7 @@ impl<D: Dialer> Edge<D> {
     /// Removes an object by its key; requests that run are finished. Unknown keys are ignored.
     pub fn remove(&self, key: &str) {
         if key == FLEET_KEY {
-            self.shared.https_port.store(0, Relaxed);
+            self.shared.http3_port.store(0, Relaxed);
             self.shared.certificates.set_fleet(None);
         } else if let Some(uid) = key.strip_prefix(TUNNEL_PREFIX) {
             self.shared.routes.remove(uid);

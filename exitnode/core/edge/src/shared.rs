@@ -12,14 +12,14 @@ pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) certificates: Certificates,
     pub(crate) totals: Totals,
-    /// The fleet's public port of visitors; 0 while no fleet is known.
-    pub(crate) https_port: AtomicU32,
+    /// The fleet's public port of visitors, if HTTP/3 is there too; 0: it is not, or no fleet is known.
+    pub(crate) http3_port: AtomicU32,
 }
 
 impl Shared {
     /// Value of Alt-Svc where HTTP/3 is served (RFC 7838): at the public port, which is not the one that is listened on.
     pub(crate) fn alt_svc(&self) -> Option<HeaderValue> {
-        let port = self.https_port.load(Relaxed);
+        let port = self.http3_port.load(Relaxed);
         let age = limits::ALT_SVC_AGE.as_secs();
         (port != 0).then(|| HeaderValue::try_from(format!("h3=\":{port}\"; ma={age}")).ok())?
     }
