@@ -79,8 +79,14 @@ pub(crate) const H3_GOODBYE: Duration = Duration::from_millis(500);
 pub(crate) const ALT_SVC_AGE: Duration = Duration::from_secs(86_400);
 /// A connection without a request for this long is closed (HTTP/2 and 3; an HTTP/1.1 one ends with `header_timeout`).
 pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(300);
-/// An answer of which the visitor takes nothing for this long is cut off.
+/// An answer of which the visitor takes nothing for this long is cut off; so is one of which it takes less than
+/// [`READER_MIN_RATE`] until the waiting adds up to this. Waiting for the app does not count.
 pub(crate) const READER_STALL: Duration = Duration::from_secs(60);
+/// Bytes a second of an answer that a visitor has to take in the long run. A tenth of the slowest mobile network.
+pub(crate) const READER_MIN_RATE: u64 = 500;
+/// Bytes that the kernel takes of one visitor's connection before it can send them. Without it a stopped reader holds up to
+/// 4 MiB of the kernel's memory, and how fast somebody reads is seen minutes late.
+pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 /// A visitor that said it will send no more (TLS close_notify) still gets an answer that begins within this time. Longer
 /// would keep requests of visitors that left alive at the app.
 pub(crate) const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);

@@ -185,7 +185,9 @@ fn admit(
     let Some(place) = caps.enter(peer.ip()) else { return };
     // Without it small answers wait for the visitor's ACK; failure costs 40 ms, not correctness.
     let _ = stream.set_nodelay(true);
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits::READER_STALL));
+    let socket = socket2::SockRef::from(&stream);
+    let _ = socket.set_tcp_user_timeout(Some(limits::READER_STALL));
+    let _ = socket.set_tcp_notsent_lowat(limits::UNSENT_BYTES);
     tasks.spawn(front.clone().serve(stream, (peer, place), finish.clone()));
 }
 

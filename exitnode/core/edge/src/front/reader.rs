@@ -1,12 +1,14 @@
-//! Cuts off visitors that stop taking their answer: hyper waits for them for ever, and each holds windows all the way to the app.
+//! Cuts off visitors that stop taking their answer, or take a few bytes a minute of it: hyper waits for them for ever, and each
+//! holds windows all the way to the app. What waits for the app (events, long polls) is not the visitor's delay.
 //!
 //! The answer's body knows whether the visitor or the app is waited for; the task that sends it knows the time. They meet in a
 //! clock that is local to the task: one per HTTP/2 stream, one per HTTP/1.1 connection.
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,17 +28,46 @@ tokio::task_local! {
     static CLOCK: Clock;
 }
 
-/// Since when the visitor has owed us a read; `None` while the app is waited for.
-#[derive(Debug, Clone, Default)]
-struct Clock(Arc<Mutex<Option<Instant>>>);
+/// How long a visitor may still be waited for, and since when it has been.
+#[derive(Debug)]
+struct Patience {
+    /// Used up by waiting, earned by bytes that were taken, never more than `READER_STALL`: a fast beginning buys nothing.
+    left: Duration,
+    /// What hyper was given last, and when; `None` while the app is waited for.
+    owed: Option<(Instant, u64)>,
+}
 
-impl Clock {
-    fn set(&self, since: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+impl Patience {
+    /// The visitor has taken what it owed.
+    fn taken(&mut self, now: Instant) {
+        if let Some((since, bytes)) = self.owed.take() {
+            let earned = Duration::from_millis(bytes * 1000 / limits::READER_MIN_RATE);
+            let left = self.left.saturating_sub(now.saturating_duration_since(since));
+            self.left = left.saturating_add(earned).min(limits::READER_STALL);
+        }
     }
 
-    fn owed_since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn over(&self) -> Option<Instant> {
+        self.owed.map(|(since, _)| since + self.left)
+    }
+}
+
+/// A visitor's patience, shared between the answer's body and the task that sends it.
+#[derive(Debug, Clone)]
+struct Clock(Arc<Mutex<Patience>>);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Patience {
+            left: limits::READER_STALL,
+            owed: None,
+        })))
+    }
+}
+
+impl Clock {
+    fn patience(&self) -> MutexGuard<'_, Patience> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,9 +87,13 @@ impl OwedBody {
         }
     }
 
-    fn owe(&self, since: Option<Instant>) {
+    /// The visitor has taken all that was given before; from now on it owes these bytes.
+    fn owe(&self, bytes: Option<usize>) {
         if let Some(clock) = &self.clock {
-            clock.set(since);
+            let now = Instant::now();
+            let mut patience = clock.patience();
+            patience.taken(now);
+            patience.owed = bytes.map(|bytes| (now, bytes as u64));
         }
     }
 }
@@ -71,7 +106,10 @@ impl http_body::Body for OwedBody {
         let me = self.get_mut();
         let frame = Pin::new(&mut me.inner).poll_frame(cx);
         // hyper asks for the next frame when the visitor has taken enough of this one.
-        me.owe(matches!(frame, Poll::Ready(Some(Ok(_)))).then(Instant::now));
+        me.owe(match &frame {
+            Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+            _ => None,
+        });
         frame
     }
 
@@ -120,10 +158,9 @@ impl<F: Future> Future for Stalling<F> {
         if let Poll::Ready(output) = me.inner.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        let Some(since) = me.clock.owed_since() else {
+        let Some(due) = me.clock.patience().over() else {
             return Poll::Pending;
         };
-        let due = since + limits::READER_STALL;
         let alarm = me.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if alarm.deadline() != due {
             alarm.as_mut().reset(due);

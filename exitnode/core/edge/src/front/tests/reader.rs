@@ -28,6 +28,28 @@ async fn a_reader_that_takes_nothing_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_of_a_few_bytes_a_minute_is_cut_off_however_fast_it_began() {
+    let (begin, (send, receive)) = (Instant::now(), tokio::sync::mpsc::channel(1));
+    let read = Stalling::new(async move {
+        let mut body = owed(Fed(receive).boxed_unsync());
+        body.frame().await.unwrap().unwrap(); // 10 MB, taken at once
+        while body.frame().await.is_some() {
+            sleep(Duration::from_secs(25)).await;
+        }
+    });
+    let app = async move {
+        send.send(Bytes::from(vec![0; 10 << 20])).await.unwrap();
+        while send.send(Bytes::from_static(b"twenty bytes of news")).await.is_ok() {}
+    };
+    let (outcome, ()) = tokio::join!(read, app);
+    // Three times 20 bytes have earned 120 ms.
+    assert_eq!(
+        (outcome, begin.elapsed().as_secs()),
+        (None, limits::READER_STALL.as_secs())
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_and_a_silent_app_are_not() {
     let (send, receive) = tokio::sync::mpsc::channel(1);
     let read = Stalling::new(async move {
@@ -35,18 +57,19 @@ async fn a_slow_reader_and_a_silent_app_are_not() {
         let mut count = 0;
         while body.frame().await.is_some() {
             count += 1;
-            sleep(limits::READER_STALL - Duration::from_secs(1)).await;
+            sleep(limits::READER_STALL / 2).await;
         }
         count
     });
     let app = async move {
-        for _ in 0..3 {
+        let half_a_minutes_worth = vec![0; limits::READER_MIN_RATE as usize * 30];
+        for _ in 0..9 {
             sleep(limits::READER_STALL * 10).await;
-            send.send(Bytes::from_static(b"event")).await.unwrap();
+            send.send(Bytes::from(half_a_minutes_worth.clone())).await.unwrap();
         }
     };
     let (outcome, ()) = tokio::join!(read, app);
-    assert_eq!(outcome, Some(3));
+    assert_eq!(outcome, Some(9));
 }
 
 #[tokio::test(start_paused = true)]
