@@ -1,10 +1,11 @@
-//! What all listeners of one edge see: routes, certificates, totals. Changed by commands, read by requests without a lock.
+//! What all listeners of one edge see: routes, certificates, totals, who stopped reading. Changed by commands, read by requests
+//! without a lock.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use http::HeaderValue;
 
-use crate::{certs::Certificates, counters::Totals, limits, route::Routes};
+use crate::{certs::Certificates, counters::Totals, front::Stalls, limits, route::Routes};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -12,6 +13,7 @@ pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) certificates: Certificates,
     pub(crate) totals: Totals,
+    pub(crate) stalls: Stalls,
     /// The fleet's public port of visitors, if HTTP/3 is there too; 0: it is not, or no fleet is known.
     pub(crate) http3_port: AtomicU32,
 }

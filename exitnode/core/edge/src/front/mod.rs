@@ -8,6 +8,7 @@ mod h3;
 mod half_close;
 mod meter;
 mod reader;
+mod stalls;
 mod tls;
 
 use std::{
@@ -35,6 +36,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 pub(crate) use self::{
     h3::Entrance,
+    stalls::Stalls,
     tls::{Alpn, server_config},
 };
 use self::{
@@ -123,7 +125,7 @@ impl Front {
             .half_close(false)
             .serve_connection(io, self.service(&connection))
             .with_upgrades();
-        Box::pin(Stalling::new(drive(served, &connection, drain))).await;
+        Box::pin(Stalling::new(drive(served, &connection, drain), &self.shared.stalls)).await;
     }
 
     async fn http2(
@@ -133,7 +135,7 @@ impl Front {
         drain: watch::Receiver<bool>,
     ) {
         let io = TokioIo::new(Metered::new(stream));
-        let served = http2::Builder::new(StreamExecutor(self.tasks.clone()))
+        let served = http2::Builder::new(StreamExecutor::new(&self.tasks, &self.shared.stalls))
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams)
             .initial_stream_window_size(limits::H2_STREAM_WINDOW_BYTES)

@@ -17,6 +17,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::stalls::{Stalled, Stalls};
 use crate::{
     body::{Body, BoxError},
     limits,
@@ -47,8 +48,9 @@ impl Patience {
         }
     }
 
-    fn over(&self) -> Option<Instant> {
-        self.owed.map(|(since, _)| since + self.left)
+    /// Since when the visitor has owed us a read, and until when it may.
+    fn owed_until(&self) -> Option<(Instant, Instant)> {
+        self.owed.map(|(since, _)| (since, since + self.left))
     }
 }
 
@@ -135,16 +137,20 @@ pin_project! {
         inner: tokio::task::futures::TaskLocalFuture<Clock, F>,
         clock: Clock,
         alarm: Option<Pin<Box<Sleep>>>,
+        stalls: Stalls,
+        stalled: Option<Stalled>,
     }
 }
 
 impl<F: Future> Stalling<F> {
-    pub(super) fn new(inner: F) -> Self {
+    pub(super) fn new(inner: F, stalls: &Stalls) -> Self {
         let clock = Clock::default();
         Self {
             inner: CLOCK.scope(clock.clone(), inner),
             clock,
             alarm: None,
+            stalls: stalls.clone(),
+            stalled: None,
         }
     }
 }
@@ -158,29 +164,61 @@ impl<F: Future> Future for Stalling<F> {
         if let Poll::Ready(output) = me.inner.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        let Some(due) = me.clock.patience().over() else {
+        let owed = me.clock.patience().owed_until();
+        me.stalled
+            .take_if(|stalled| owed.is_none_or(|(since, _)| since != stalled.since));
+        let Some((since, over)) = owed else {
             return Poll::Pending;
         };
-        let alarm = me.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if alarm.deadline() != due {
-            alarm.as_mut().reset(due);
+        loop {
+            if me
+                .stalled
+                .as_mut()
+                .is_some_and(|stalled| stalled.poll_cut(cx).is_ready())
+            {
+                return Poll::Ready(None);
+            }
+            let due = match me.stalled {
+                Some(_) => over,
+                // Most readers are back at once: only those who are not cost a lock.
+                None => over.min(since + limits::READER_NOTICED),
+            };
+            let alarm = me.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if alarm.deadline() != due {
+                alarm.as_mut().reset(due);
+            }
+            ready!(alarm.as_mut().poll(cx));
+            if due == over {
+                return Poll::Ready(None);
+            }
+            *me.stalled = Some(me.stalls.enter(since));
         }
-        ready!(alarm.as_mut().poll(cx));
-        Poll::Ready(None)
     }
 }
 
 /// Runs the streams of HTTP/2 connections among the listener's tasks, each with its clock.
 #[derive(Clone)]
-pub(crate) struct StreamExecutor(pub(crate) Tasks);
+pub(crate) struct StreamExecutor {
+    tasks: Tasks,
+    stalls: Stalls,
+}
+
+impl StreamExecutor {
+    pub(super) fn new(tasks: &Tasks, stalls: &Stalls) -> Self {
+        Self {
+            tasks: tasks.clone(),
+            stalls: stalls.clone(),
+        }
+    }
+}
 
 impl<F> Executor<F> for StreamExecutor
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        let stream = Stalling::new(future);
-        self.0.spawn(async move {
+        let stream = Stalling::new(future, &self.stalls);
+        self.tasks.spawn(async move {
             stream.await;
         });
     }

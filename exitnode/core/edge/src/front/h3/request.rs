@@ -50,7 +50,8 @@ impl Asked {
             mark.answering();
             answer(&self.front, &self.connection, request.map(|()| body), sending).await
         });
-        Stalling::new(async {
+        let stalls = self.front.shared.stalls.clone();
+        let served = async {
             let sent = tokio::select! {
                 biased;
                 _ = self.watch.left() => None,
@@ -60,8 +61,8 @@ impl Asked {
                 // A connection that is closed forgets what was not acknowledged.
                 let _ = timeout(limits::READER_STALL, self.watch.left()).await;
             }
-        })
-        .await;
+        };
+        Stalling::new(served, &stalls).await;
         false
     }
 }

@@ -14,10 +14,14 @@ fn owed(inner: Body) -> OwedBody {
     OwedBody::new(inner, connection(&shared, "shop.t.example").begin())
 }
 
+fn stalling<F: Future>(inner: F) -> Stalling<F> {
+    Stalling::new(inner, &Stalls::default())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_nothing_is_cut_off() {
     let begin = Instant::now();
-    let outcome = Stalling::new(async {
+    let outcome = stalling(async {
         let mut body = owed(body::full("answer"));
         body.frame().await.unwrap().unwrap();
         // The sender waits for room that never comes.
@@ -30,7 +34,7 @@ async fn a_reader_that_takes_nothing_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_of_a_few_bytes_a_minute_is_cut_off_however_fast_it_began() {
     let (begin, (send, receive)) = (Instant::now(), tokio::sync::mpsc::channel(1));
-    let read = Stalling::new(async move {
+    let read = stalling(async move {
         let mut body = owed(Fed(receive).boxed_unsync());
         body.frame().await.unwrap().unwrap(); // 10 MB, taken at once
         while body.frame().await.is_some() {
@@ -52,7 +56,7 @@ async fn a_reader_of_a_few_bytes_a_minute_is_cut_off_however_fast_it_began() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_and_a_silent_app_are_not() {
     let (send, receive) = tokio::sync::mpsc::channel(1);
-    let read = Stalling::new(async move {
+    let read = stalling(async move {
         let mut body = owed(Fed(receive).boxed_unsync());
         let mut count = 0;
         while body.frame().await.is_some() {
@@ -74,7 +78,7 @@ async fn a_slow_reader_and_a_silent_app_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn after_the_answer_nothing_is_owed() {
-    let outcome = Stalling::new(async {
+    let outcome = stalling(async {
         let mut body = owed(body::full("answer"));
         body.frame().await.unwrap().unwrap();
         drop(body);
@@ -86,7 +90,7 @@ async fn after_the_answer_nothing_is_owed() {
 
 #[tokio::test(start_paused = true)]
 async fn each_stream_has_its_own_clock() {
-    let executor = StreamExecutor(Tasks::default());
+    let executor = StreamExecutor::new(&Tasks::default(), &Stalls::default());
     let (done, mut ended) = tokio::sync::mpsc::channel(2);
     for stalls in [true, false] {
         let done = done.clone();
@@ -104,4 +108,37 @@ async fn each_stream_has_its_own_clock() {
     drop(done);
     assert_eq!(ended.recv().await, Some(()));
     assert_eq!(ended.recv().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_so_many_stopped_readers_the_first_is_cut_off_at_once() {
+    let begin = Instant::now();
+    let executor = StreamExecutor::new(&Tasks::default(), &Stalls::default());
+    let (done, mut ended) = tokio::sync::mpsc::channel(1);
+    for number in 0..=limits::STALLED_READERS {
+        let done = done.clone();
+        executor.execute(async move {
+            let _told = TellsNumber(number, done);
+            let mut body = owed(body::full("answer"));
+            body.frame().await.unwrap().unwrap();
+            std::future::pending::<()>().await;
+        });
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(ended.recv().await, Some(0));
+    let expected = limits::READER_NOTICED + Duration::from_millis(limits::STALLED_READERS as u64);
+    assert_eq!(begin.elapsed(), expected, "as soon as the last one was noticed");
+    assert_eq!(ended.recv().await, Some(1));
+    assert!(
+        begin.elapsed() >= limits::READER_STALL,
+        "the others have their patience"
+    );
+}
+
+struct TellsNumber(usize, tokio::sync::mpsc::Sender<usize>);
+
+impl Drop for TellsNumber {
+    fn drop(&mut self) {
+        let _ = self.1.try_send(self.0);
+    }
 }

@@ -1,0 +1,114 @@
+//! How many answers may wait for visitors who take nothing. Past it the one that has waited longest is cut off: whoever has
+//! stopped for minutes makes room for whoever has just begun to.
+//!
+//! An answer that waits holds buffers all the way to the app, about 1.5 MB (measured), so this is what bounds an exit node's
+//! memory under visitors who stop reading; the patience of a single one is reader.rs's.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::limits;
+
+/// The answers that wait now. Cheap to clone; clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Stalls(Arc<Mutex<Waiting>>);
+
+#[derive(Debug)]
+struct Waiting {
+    most: usize,
+    numbers: u64,
+    /// By number, so the longest waiting first. A sender that is used or dropped cuts its answer off.
+    answers: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+impl Default for Stalls {
+    fn default() -> Self {
+        Self::new(limits::STALLED_READERS)
+    }
+}
+
+impl Stalls {
+    fn new(most: usize) -> Self {
+        Self(Arc::new(Mutex::new(Waiting {
+            most,
+            numbers: 0,
+            answers: BTreeMap::new(),
+        })))
+    }
+
+    /// One more waits, since that time.
+    pub(super) fn enter(&self, since: Instant) -> Stalled {
+        let (sender, cut) = oneshot::channel();
+        let mut waiting = self.waiting();
+        waiting.numbers += 1;
+        let number = waiting.numbers;
+        waiting.answers.insert(number, sender);
+        if waiting.answers.len() > waiting.most {
+            waiting.answers.pop_first();
+        }
+        Stalled {
+            since,
+            cut,
+            number,
+            stalls: self.clone(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One answer that waits; forgotten when it is dropped.
+pub(super) struct Stalled {
+    /// When the wait began that this stands for.
+    pub(super) since: Instant,
+    cut: oneshot::Receiver<()>,
+    number: u64,
+    stalls: Stalls,
+}
+
+impl Stalled {
+    /// Ready when it has to make room.
+    pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.cut).poll(cx).map(|_| ())
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        self.stalls.waiting().answers.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    async fn is_cut(stalled: &mut Stalled) -> bool {
+        poll_fn(|cx| Poll::Ready(stalled.poll_cut(cx).is_ready())).await
+    }
+
+    #[tokio::test]
+    async fn the_longest_waiting_makes_room_and_who_goes_on_leaves_its_place() {
+        let stalls = Stalls::new(2);
+        let [mut one, mut two] = [stalls.enter(Instant::now()), stalls.enter(Instant::now())];
+        assert!(!is_cut(&mut one).await && !is_cut(&mut two).await);
+        let mut three = stalls.enter(Instant::now());
+        assert!(is_cut(&mut one).await && !is_cut(&mut two).await && !is_cut(&mut three).await);
+        drop(one);
+        drop(two);
+        let mut four = stalls.enter(Instant::now());
+        assert!(!is_cut(&mut three).await && !is_cut(&mut four).await);
+        drop((three, four));
+        assert!(stalls.waiting().answers.is_empty());
+    }
+}

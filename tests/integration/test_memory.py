@@ -1,0 +1,166 @@
+"""Memory of exit node and agent while 1 GiB waits on each of several stopped readers, and what others get meanwhile."""
+
+import contextlib
+import re
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import h2.settings
+import pytest
+
+from hawse_agent.trial.processes import Process
+from support import loopback
+from support.loopback import Loopback
+from support.stubborn_app import GIB, StubbornApp
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+STALLED = 12
+NODE_GROWTH_BYTES = STALLED * (3 << 20)
+"""For each: 1 MiB of QUIC window, the buffers of TLS and HTTP; what the allocator rounds up to comes on top."""
+AGENT_GROWTH_BYTES = STALLED * (3 << 20)
+STALLED_READERS = 96
+"""Of exitnode/core/edge/src/limits.rs."""
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def app() -> Iterator[StubbornApp]:
+    with StubbornApp() as made:
+        yield made
+
+
+@pytest.fixture
+def served(tmp_path: Path, app: StubbornApp) -> Iterator[Loopback]:
+    """Processes of their own for each test: memory that another has used would hide growth."""
+    with loopback.fleet(tmp_path) as made:
+        made.add_exit_node()
+        made.start_agent("http", app.target)
+        ask(made)  # what is made once is made
+        yield made
+
+
+def ask(made: Loopback, *, http2: bool = False) -> None:
+    with made.visitor(http2=http2) as http:
+        for _ in range(5):
+            assert http.get("/quick").text == "ok"
+
+
+def connect(made: Loopback, alpn: str) -> ssl.SSLSocket:
+    place, context = made.nodes[0].place, ssl.create_default_context(cafile=str(made.ca_file))
+    context.set_alpn_protocols([alpn])
+    tcp = socket.create_connection((place.address, place.https_port), timeout=PATIENCE_S)
+    return context.wrap_socket(tcp, server_hostname=made.host)
+
+
+def http1(made: Loopback, method: str, path: str) -> ssl.SSLSocket:
+    """A request over HTTP/1.1 of which the answer is never read; POST sends a body until nobody takes any."""
+    visitor = connect(made, "http/1.1")
+    length = f"content-length: {GIB}\r\n" if method == "POST" else ""
+    visitor.sendall(f"{method} {path} HTTP/1.1\r\nhost: {made.host}\r\n{length}\r\n".encode())
+    if method == "POST":
+        send_all_it_takes(visitor, lambda: bytes(64 << 10))
+    return visitor
+
+
+def http2(made: Loopback, method: str, path: str, streams: int = 1) -> ssl.SSLSocket:
+    """The same over HTTP/2, with windows so wide that only the socket holds the answers back."""
+    visitor = connect(made, "h2")
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.local_settings = h2.settings.Settings(
+        initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: (1 << 31) - 1}
+    )
+    connection.initiate_connection()
+    connection.increment_flow_control_window((1 << 30) - 65_535)
+    names = [(":method", method), (":scheme", "https"), (":authority", made.host), (":path", path)]
+    for number in range(streams):
+        connection.send_headers(2 * number + 1, names, end_stream=method == "GET")
+    visitor.sendall(connection.data_to_send())
+    if method == "POST":
+        visitor.settimeout(1.0)
+        with contextlib.suppress(TimeoutError):  # the end: no window comes any more
+            while True:
+                while (window := connection.local_flow_control_window(1)) > 0:
+                    connection.send_data(1, bytes(min(window, connection.max_outbound_frame_size)))
+                    visitor.sendall(connection.data_to_send())
+                connection.receive_data(visitor.recv(65_536))
+    return visitor
+
+
+def send_all_it_takes(visitor: ssl.SSLSocket, piece: Callable[[], bytes]) -> None:
+    visitor.settimeout(1.0)
+    with contextlib.suppress(TimeoutError):
+        for _ in range(GIB >> 16):
+            visitor.sendall(piece())
+
+
+def rss_bytes(process: Process) -> int:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+
+
+def until_still(read: Callable[[], int]) -> int:
+    """The value, once it has not changed for half a second."""
+    deadline, last, since = time.monotonic() + PATIENCE_S, -1, 0.0
+    while time.monotonic() < deadline:
+        if (now := read()) != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since > 0.5:
+            return now
+        time.sleep(0.05)
+    raise AssertionError(f"it still grows after {PATIENCE_S} s: {last}")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/big"), ("POST", "/swallow")], ids=["download", "upload"])
+def test_gigabytes_wait_behind_stopped_readers_and_others_are_served(
+    served: Loopback, app: StubbornApp, method: str, path: str
+) -> None:
+    node, agent = served.nodes[0].process, served.agent
+    before = rss_bytes(node), rss_bytes(agent)
+    with contextlib.ExitStack() as stalled, ThreadPoolExecutor(STALLED) as pool:
+        for visitor in pool.map(lambda visit: visit(served, method, path), [http1, http2] * (STALLED // 2)):
+            stalled.enter_context(visitor)
+        if method == "GET":
+            taken = until_still(lambda: app.sent_bytes)
+            assert STALLED << 20 < taken < STALLED * (32 << 20), taken  # the kernel's buffers are most of it
+        else:
+            assert app.swallowing == STALLED
+        growth = rss_bytes(node) - before[0], rss_bytes(agent) - before[1]
+        ask(served)
+        ask(served, http2=True)
+        assert growth[0] < NODE_GROWTH_BYTES
+        assert growth[1] < AGENT_GROWTH_BYTES
+
+
+def test_many_stopped_readers_make_room_for_each_other(served: Loopback, app: StubbornApp) -> None:
+    """One visitor with five connections could else hold 1.5 MB a stream of a pod that has 512 MiB."""
+    node, most = served.nodes[0].process, 0
+    with contextlib.ExitStack() as stalled:
+        for _ in range(5):
+            stalled.enter_context(http2(served, "GET", "/big", streams=80))
+        deadline = time.monotonic() + PATIENCE_S
+        while (
+            metric(served, 'requests_total{class="2xx"') < 400
+            or metric(served, "requests_in_flight{") > STALLED_READERS
+        ):
+            assert time.monotonic() < deadline
+            most = max(most, rss_bytes(node))
+            time.sleep(0.05)
+        ask(served)
+        assert metric(served, "requests_in_flight{") == STALLED_READERS
+    assert most < 448 << 20
+
+
+def metric(made: Loopback, name: str) -> int:
+    """Of the tunnel, from the exit node's /metrics."""
+    place = made.nodes[0].place
+    with urllib.request.urlopen(f"http://{place.address}:{place.admin_port}/metrics", timeout=10) as answer:
+        found = re.findall(rf"hawse_tunnel_{re.escape(name)}.*\}} (\S+)", answer.read().decode())
+    return int(float(found[0])) if found else 0
