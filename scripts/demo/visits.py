@@ -141,11 +141,12 @@ class Visitor:
         )
         async with visitor as client:
             answer = await client.request("GET", "/", headers=[("accept", "text/html")])
+            seconds = time.monotonic() - started  # what follows is the goodbye
         return Visit(
             door,
             Protocol.HTTP3,
             answer.status,
-            time.monotonic() - started,
+            seconds,
             served_by=answer.headers.get("x-hawse-served-by", ""),
             error_code=answer.headers.get("x-hawse-error", ""),
             spoken=Protocol.HTTP3.value,

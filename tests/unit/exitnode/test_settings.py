@@ -4,6 +4,7 @@ import pytest
 
 from hawse_exitnode import backoff
 from hawse_exitnode.errors import UsageError
+from hawse_exitnode.node import Listeners
 from hawse_exitnode.settings import read_settings
 
 ENVIRONMENT = {
@@ -42,6 +43,17 @@ def test_everything_that_is_missing_or_wrong_is_said_at_once() -> None:
 )
 def test_the_drain_timeout_is_the_one_of_the_deployment(given: dict[str, str], seconds: float) -> None:
     assert read_settings(ENVIRONMENT | given).drain_timeout_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("given", "served"),
+    [({}, True), ({"HAWSE_HTTP3": "false"}, False), ({"HAWSE_AGENTS_PORT": "8443"}, False)],
+    ids=["default", "switched off", "agents have the port"],
+)
+def test_http3_is_served_unless_told_otherwise(given: dict[str, str], served: bool) -> None:
+    settings = read_settings(ENVIRONMENT | given)
+    listeners = Listeners(settings.pod_ip, settings.https_port, settings.agents_port, 9090, http3=settings.http3)
+    assert listeners.serves_http3 is served
 
 
 def test_an_ipv6_pod_address_is_taken() -> None:

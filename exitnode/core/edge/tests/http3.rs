@@ -357,3 +357,26 @@ async fn draining_lets_requests_end_and_refuses_new_ones() {
     assert_eq!(closed_with(&visitor.quic).await, NO_ERROR);
     soon(&mut scene.served).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_visitor_that_says_goodbye_still_gets_its_answer() {
+    let scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3145728\r\n\r\n")
+            .await;
+        let _ = stream.write_all(&vec![b'x'; 3 << 20]).await;
+    })
+    .await;
+    let quic = scene.quic().await;
+    let (mut send, mut recv) = quic.open_bi().await.unwrap();
+    send.write_all(&h3_head("GET", &[])).await.unwrap();
+    send.finish().unwrap();
+    soon(recv.read_chunk(1, true)).await.unwrap().unwrap();
+    let mut control = quic.open_uni().await.unwrap();
+    let goodbye = [&[0][..], &h3_frame(4, b""), &h3_frame(7, &[0])].concat();
+    control.write_all(&goodbye).await.unwrap();
+    let rest = soon(recv.read_to_end(4 << 20)).await.unwrap();
+    assert!(rest.len() > 3 << 20 && rest.ends_with(b"xxx"));
+    assert_eq!(closed_with(&quic).await, NO_ERROR);
+}

@@ -380,3 +380,46 @@ async fn noise_on_the_socket_disturbs_nobody() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn half_open_handshakes_are_bounded_and_cost_others_a_round_trip_at_most() {
+    /// From here on addresses prove themselves (H3_RETRY_ABOVE).
+    const UNPROVED: u64 = 64;
+    let scene = scene(EdgeOptions {
+        handshake_timeout_ms: 2000,
+        ..EdgeOptions::default()
+    })
+    .await;
+    // Visitors whose address is forged: what the edge answers never reaches them.
+    let (inside, outside) = (scene.udp().await.unwrap(), scene.udp_listener().await.unwrap());
+    let forged = outside.local_addr().unwrap();
+    let mut relay = tokio::task::JoinSet::new();
+    relay.spawn(async move {
+        let mut packet = vec![0; 2000];
+        while let Ok(size) = outside.recv(&mut packet).await {
+            let _ = inside.send(&packet[..size]).await;
+        }
+    });
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let config = scene.quic_config(quinn::TransportConfig::default());
+    let begun: Vec<_> = (0..300)
+        .map(|_| endpoint.connect_with(config.clone(), forged, HOST).unwrap())
+        .collect();
+    soon(async {
+        while scene.snapshot().connections_open < UNPROVED {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for _ in 0..5 {
+        others_are_served(&scene).await;
+    }
+    let open = scene.snapshot().connections_open;
+    assert!(open <= UNPROVED + 5, "{open} half-open, {} begun", begun.len());
+    soon(async {
+        while scene.snapshot().handshakes_failed < UNPROVED {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}

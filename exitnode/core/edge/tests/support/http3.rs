@@ -51,11 +51,7 @@ impl Answer {
 }
 
 impl Scene {
-    /// A QUIC connection, or why there is none.
-    pub async fn try_quic(
-        &self,
-        transport: quinn::TransportConfig,
-    ) -> Result<quinn::Connection, quinn::ConnectionError> {
+    pub fn quic_config(&self, transport: quinn::TransportConfig) -> quinn::ClientConfig {
         let mut tls =
             rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
                 .with_protocol_versions(&[&rustls::version::TLS13])
@@ -66,6 +62,15 @@ impl Scene {
         tls.enable_early_data = true;
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         config.transport_config(Arc::new(transport));
+        config
+    }
+
+    /// A QUIC connection, or why there is none.
+    pub async fn try_quic(
+        &self,
+        transport: quinn::TransportConfig,
+    ) -> Result<quinn::Connection, quinn::ConnectionError> {
+        let config = self.quic_config(transport);
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         soon(endpoint.connect_with(config, self.addr, HOST).unwrap()).await
     }
@@ -95,6 +100,11 @@ impl Scene {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         socket.connect(self.addr).await?;
         Ok(socket)
+    }
+
+    /// A socket that takes packets from anybody.
+    pub async fn udp_listener(&self) -> io::Result<UdpSocket> {
+        UdpSocket::bind("127.0.0.1:0").await
     }
 }
 

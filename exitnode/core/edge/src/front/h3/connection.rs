@@ -70,8 +70,8 @@ impl Driver {
                         }
                         false
                     }
-                    // The visitor said goodbye and has all its answers, or the connection is lost.
-                    Ok(None) | Err(_) => return,
+                    Ok(None) => break, // the visitor said goodbye and asks no more
+                    Err(_) => return,  // the connection is lost
                 },
                 Some(served) = self.requests.join_next() => served.unwrap_or(false),
                 _ = drain.wait_for(|draining| *draining), if !finishing => true,
@@ -87,6 +87,8 @@ impl Driver {
                 return;
             }
         }
+        // What was answered may not have arrived yet.
+        while self.requests.join_next().await.is_some() {}
     }
 
     fn take_up(&mut self, stream: RequestStream) {

@@ -2,10 +2,12 @@
 //!
 //! h3 is generic over its QUIC transport, so this is a transport over quinn. Not h3-quinn's: that one hides the streams'
 //! STOP_SENDING, ends a dropped answer as if it were whole, and allocates for each read. One file a concern: sieve (frames of
-//! a stream), fields (field sections), ledger (cost of a connection), streams (h3's traits on quinn's streams).
+//! a stream), fields (field sections), ledger (cost of a connection), receiving, sending, streams (h3's traits on quinn's).
 
 mod fields;
 mod ledger;
+mod receiving;
+mod sending;
 mod sieve;
 mod streams;
 
@@ -24,7 +26,9 @@ use quinn::{ConnectionError, VarInt};
 
 pub(super) use self::{
     ledger::Ledger,
-    streams::{Receiving, RequestStream, Sending, Watch},
+    receiving::Receiving,
+    sending::Sending,
+    streams::{RequestStream, Watch},
 };
 use crate::limits;
 
@@ -109,7 +113,7 @@ impl quic::OpenStreams<Bytes> for Guarded {
         let quic = self.quic.clone();
         let open = || -> Waiting<_> { Box::pin(async move { quic.open_uni().await }) };
         let stream = ready!(poll(&mut self.opening, open, cx)).map_err(lost)?;
-        Poll::Ready(Ok(Sending::unidirectional(stream)))
+        Poll::Ready(Ok(Sending::new(stream, None)))
     }
 
     fn close(&mut self, code: Code, reason: &[u8]) {

@@ -1,34 +1,30 @@
-//! h3's stream traits on quinn's streams, with the sieve on what is read and an honest end on what is written.
+//! A request's stream: both halves, and what its task knows and says of it.
 
 use std::{
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h3::{
     error::Code,
     quic::{self, StreamErrorIncoming, StreamId, WriteBuf},
 };
-use quinn::{ReadError, VarInt, WriteError};
+use quinn::VarInt;
 
-use super::{
-    Ledger, lost, number,
-    sieve::{Refusal, Sieve},
-};
-use crate::limits;
+use super::{Ledger, receiving::Receiving, sending::Sending};
 
 /// What both halves of a request's stream and its task know of it.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     /// The request was taken up: an answer that is not finished must not look whole.
-    answering: AtomicBool,
+    pub(super) answering: AtomicBool,
     /// The message is malformed.
-    malformed: AtomicBool,
+    pub(super) malformed: AtomicBool,
     /// A reset of the visitor was counted.
     counted: AtomicBool,
 }
@@ -82,7 +78,7 @@ impl Watch {
 }
 
 /// A visitor cancels a request by two frames; they count once.
-fn count(shared: &Shared, ledger: &Ledger) {
+pub(super) fn count(shared: &Shared, ledger: &Ledger) {
     if !shared.counted.swap(true, Relaxed) {
         ledger.waste(1);
     }
@@ -90,6 +86,7 @@ fn count(shared: &Shared, ledger: &Ledger) {
 
 /// A request's stream.
 pub(in crate::front::h3) struct RequestStream {
+    shared: Arc<Shared>,
     sending: Sending,
     receiving: Receiving,
 }
@@ -102,20 +99,9 @@ impl RequestStream {
     ) -> Self {
         let shared = Arc::new(Shared::default());
         Self {
-            sending: Sending {
-                stream: send,
-                writing: None,
-                state: Written::Nothing,
-                request: Some(shared.clone()),
-            },
-            receiving: Receiving {
-                stream: recv,
-                sieve: Sieve::request(section_bytes),
-                ledger: ledger.clone(),
-                kept: 0,
-                ended: false,
-                request: Some(shared),
-            },
+            sending: Sending::new(send, Some(shared.clone())),
+            receiving: Receiving::request(recv, ledger.clone(), section_bytes, shared.clone()),
+            shared,
         }
     }
 
@@ -128,10 +114,10 @@ impl RequestStream {
 
     /// For the task that serves the request.
     pub(in crate::front::h3) fn watch(&self) -> Watch {
-        let stopped = self.sending.stream.stopped();
+        let stopped = self.sending.stopped();
         Watch {
-            shared: self.sending.request.clone().unwrap_or_default(),
-            ledger: self.receiving.ledger.clone(),
+            shared: self.shared.clone(),
+            ledger: self.receiving.ledger(),
             left: Box::pin(async move {
                 match stopped.await {
                     Ok(None) => Left::WithAll,
@@ -190,221 +176,7 @@ impl quic::SendStream<Bytes> for RequestStream {
     }
 }
 
-/// What arrives on a stream.
-pub(in crate::front::h3) struct Receiving {
-    stream: quinn::RecvStream,
-    sieve: Sieve,
-    ledger: Arc<Ledger>,
-    /// Bytes that the ledger knows this stream to keep.
-    kept: usize,
-    ended: bool,
-    request: Option<Arc<Shared>>,
-}
-
-impl Receiving {
-    pub(super) fn unidirectional(stream: quinn::RecvStream, ledger: Arc<Ledger>) -> Self {
-        Self {
-            stream,
-            sieve: Sieve::unidirectional(limits::H3_CONTROL_FRAME_BYTES),
-            ledger,
-            kept: 0,
-            ended: false,
-            request: None,
-        }
-    }
-
-    fn settle(&mut self) {
-        let idle = self.sieve.take_idle();
-        if idle > 0 {
-            self.ledger.waste(idle);
-        }
-        let kept = self.sieve.kept_bytes();
-        if kept != self.kept {
-            self.ledger.keep(self.kept, kept);
-            self.kept = kept;
-        }
-    }
-
-    fn refuse(&self, refusal: Refusal) -> StreamErrorIncoming {
-        let (code, reason): (_, &'static str) = match refusal {
-            Refusal::TooLarge => (Code::H3_EXCESSIVE_LOAD, "a frame is too large"),
-            Refusal::Unexpected => (Code::H3_FRAME_UNEXPECTED, "a frame may not stand there"),
-            Refusal::Truncated => (Code::H3_FRAME_ERROR, "the stream ended within a frame"),
-            Refusal::Undecodable => (Code::QPACK_DECOMPRESSION_FAILED, "a field section cannot be decoded"),
-            Refusal::Malformed => {
-                if let Some(request) = &self.request {
-                    request.malformed.store(true, Relaxed);
-                }
-                return StreamErrorIncoming::Unknown("the message is malformed".into());
-            }
-        };
-        self.ledger.close(code, reason.as_bytes());
-        lost(quinn::ConnectionError::LocallyClosed)
-    }
-
-    fn broken(&self, error: ReadError) -> StreamErrorIncoming {
-        match error {
-            ReadError::Reset(code) => {
-                if let Some(request) = &self.request {
-                    count(request, &self.ledger);
-                }
-                StreamErrorIncoming::StreamTerminated {
-                    error_code: code.into_inner(),
-                }
-            }
-            ReadError::ConnectionLost(error) => lost(error),
-            error => StreamErrorIncoming::Unknown(error.into()),
-        }
-    }
-}
-
-impl quic::RecvStream for Receiving {
-    type Buf = Bytes;
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        loop {
-            if let Some(bytes) = self.sieve.next() {
-                return Poll::Ready(Ok(Some(bytes)));
-            }
-            if self.ended {
-                return Poll::Ready(Ok(None));
-            }
-            let read = ready!(pin!(self.stream.read_chunk(usize::MAX, true)).poll(cx));
-            let sifted = match read {
-                Ok(Some(chunk)) => self.sieve.feed(chunk.bytes),
-                Ok(None) => {
-                    self.ended = true;
-                    self.sieve.end()
-                }
-                Err(error) => return Poll::Ready(Err(self.broken(error))),
-            };
-            self.settle();
-            if let Err(refusal) = sifted {
-                return Poll::Ready(Err(self.refuse(refusal)));
-            }
-        }
-    }
-
-    fn stop_sending(&mut self, error_code: u64) {
-        let _ = self.stream.stop(VarInt::from_u64(error_code).unwrap_or(VarInt::MAX));
-    }
-
-    fn recv_id(&self) -> StreamId {
-        stream_id(self.stream.id())
-    }
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.ledger.keep(self.kept, 0);
-        if !self.ended {
-            let malformed = self
-                .request
-                .as_ref()
-                .is_some_and(|request| request.malformed.load(Relaxed));
-            let code = if malformed {
-                Code::H3_MESSAGE_ERROR
-            } else {
-                Code::H3_NO_ERROR
-            };
-            let _ = self.stream.stop(number(code));
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Written {
-    Nothing,
-    Something,
-    /// Finished or reset.
-    Ended,
-}
-
-/// What is sent on a stream.
-pub(in crate::front::h3) struct Sending {
-    stream: quinn::SendStream,
-    writing: Option<WriteBuf<Bytes>>,
-    state: Written,
-    request: Option<Arc<Shared>>,
-}
-
-impl Sending {
-    pub(super) fn unidirectional(stream: quinn::SendStream) -> Self {
-        Self {
-            stream,
-            writing: None,
-            state: Written::Nothing,
-            request: None,
-        }
-    }
-}
-
-impl quic::SendStream<Bytes> for Sending {
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        if let Some(data) = &mut self.writing {
-            while data.has_remaining() {
-                let written = ready!(Pin::new(&mut self.stream).poll_write(cx, data.chunk()));
-                data.advance(written.map_err(unsent)?);
-                self.state = Written::Something;
-            }
-        }
-        self.writing = None;
-        Poll::Ready(Ok(()))
-    }
-
-    fn send_data<T: Into<WriteBuf<Bytes>>>(&mut self, data: T) -> Result<(), StreamErrorIncoming> {
-        if self.writing.is_some() {
-            return Err(StreamErrorIncoming::Unknown("the last frame is not sent yet".into()));
-        }
-        self.writing = Some(data.into());
-        Ok(())
-    }
-
-    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        self.state = Written::Ended;
-        Poll::Ready(
-            self.stream
-                .finish()
-                .map_err(|error| StreamErrorIncoming::Unknown(error.into())),
-        )
-    }
-
-    fn reset(&mut self, reset_code: u64) {
-        self.state = Written::Ended;
-        let _ = self.stream.reset(VarInt::from_u64(reset_code).unwrap_or(VarInt::MAX));
-    }
-
-    fn send_id(&self) -> StreamId {
-        stream_id(self.stream.id())
-    }
-}
-
-impl Drop for Sending {
-    /// quinn finishes a stream that is dropped: half an answer would look whole. h3 itself sends 431 and drops it unfinished.
-    fn drop(&mut self) {
-        let Some(request) = &self.request else { return };
-        let code = match self.state {
-            Written::Ended => return,
-            _ if request.answering.load(Relaxed) => Code::H3_INTERNAL_ERROR,
-            Written::Something => return,
-            Written::Nothing if request.malformed.load(Relaxed) => Code::H3_MESSAGE_ERROR,
-            Written::Nothing => Code::H3_REQUEST_INCOMPLETE,
-        };
-        let _ = self.stream.reset(number(code));
-    }
-}
-
-fn unsent(error: WriteError) -> StreamErrorIncoming {
-    match error {
-        WriteError::Stopped(code) => StreamErrorIncoming::StreamTerminated {
-            error_code: code.into_inner(),
-        },
-        WriteError::ConnectionLost(error) => lost(error),
-        error => StreamErrorIncoming::Unknown(error.into()),
-    }
-}
-
 #[expect(clippy::expect_used, reason = "both crates bound the number to 62 bits")]
-fn stream_id(id: quinn::StreamId) -> StreamId {
+pub(super) fn stream_id(id: quinn::StreamId) -> StreamId {
     StreamId::try_from(u64::from(VarInt::from(id))).expect("a QUIC stream's id")
 }

@@ -1,0 +1,162 @@
+//! What arrives on a stream: quinn's bytes, through the sieve.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h3::{
+    error::Code,
+    quic::{self, StreamErrorIncoming, StreamId},
+};
+use quinn::{ReadError, VarInt};
+
+use super::{
+    Ledger, lost, number,
+    sieve::{Refusal, Sieve},
+    streams::{Shared, count, stream_id},
+};
+use crate::limits;
+
+/// What arrives on a stream.
+pub(in crate::front::h3) struct Receiving {
+    stream: quinn::RecvStream,
+    sieve: Sieve,
+    ledger: Arc<Ledger>,
+    /// Bytes that the ledger knows this stream to keep.
+    kept: usize,
+    ended: bool,
+    request: Option<Arc<Shared>>,
+}
+
+impl Receiving {
+    /// Of a request, whose field sections have at most so many bytes.
+    pub(super) fn request(
+        stream: quinn::RecvStream,
+        ledger: Arc<Ledger>,
+        section_bytes: u64,
+        request: Arc<Shared>,
+    ) -> Self {
+        Self::new(stream, ledger, Sieve::request(section_bytes), Some(request))
+    }
+
+    pub(super) fn unidirectional(stream: quinn::RecvStream, ledger: Arc<Ledger>) -> Self {
+        let sieve = Sieve::unidirectional(limits::H3_CONTROL_FRAME_BYTES);
+        Self::new(stream, ledger, sieve, None)
+    }
+
+    fn new(stream: quinn::RecvStream, ledger: Arc<Ledger>, sieve: Sieve, request: Option<Arc<Shared>>) -> Self {
+        Self {
+            stream,
+            sieve,
+            ledger,
+            kept: 0,
+            ended: false,
+            request,
+        }
+    }
+
+    pub(super) fn ledger(&self) -> Arc<Ledger> {
+        self.ledger.clone()
+    }
+
+    fn settle(&mut self) {
+        let idle = self.sieve.take_idle();
+        if idle > 0 {
+            self.ledger.waste(idle);
+        }
+        let kept = self.sieve.kept_bytes();
+        if kept != self.kept {
+            self.ledger.keep(self.kept, kept);
+            self.kept = kept;
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> StreamErrorIncoming {
+        let (code, reason): (_, &'static str) = match refusal {
+            Refusal::TooLarge => (Code::H3_EXCESSIVE_LOAD, "a frame is too large"),
+            Refusal::Unexpected => (Code::H3_FRAME_UNEXPECTED, "a frame may not stand there"),
+            Refusal::Truncated => (Code::H3_FRAME_ERROR, "the stream ended within a frame"),
+            Refusal::Undecodable => (Code::QPACK_DECOMPRESSION_FAILED, "a field section cannot be decoded"),
+            Refusal::Malformed => {
+                if let Some(request) = &self.request {
+                    request.malformed.store(true, Relaxed);
+                }
+                return StreamErrorIncoming::Unknown("the message is malformed".into());
+            }
+        };
+        self.ledger.close(code, reason.as_bytes());
+        lost(quinn::ConnectionError::LocallyClosed)
+    }
+
+    fn broken(&self, error: ReadError) -> StreamErrorIncoming {
+        match error {
+            ReadError::Reset(code) => {
+                if let Some(request) = &self.request {
+                    count(request, &self.ledger);
+                }
+                StreamErrorIncoming::StreamTerminated {
+                    error_code: code.into_inner(),
+                }
+            }
+            ReadError::ConnectionLost(error) => lost(error),
+            error => StreamErrorIncoming::Unknown(error.into()),
+        }
+    }
+}
+
+impl quic::RecvStream for Receiving {
+    type Buf = Bytes;
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
+        loop {
+            if let Some(bytes) = self.sieve.next() {
+                return Poll::Ready(Ok(Some(bytes)));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(None));
+            }
+            let read = ready!(pin!(self.stream.read_chunk(usize::MAX, true)).poll(cx));
+            let sifted = match read {
+                Ok(Some(chunk)) => self.sieve.feed(chunk.bytes),
+                Ok(None) => {
+                    self.ended = true;
+                    self.sieve.end()
+                }
+                Err(error) => return Poll::Ready(Err(self.broken(error))),
+            };
+            self.settle();
+            if let Err(refusal) = sifted {
+                return Poll::Ready(Err(self.refuse(refusal)));
+            }
+        }
+    }
+
+    fn stop_sending(&mut self, error_code: u64) {
+        let _ = self.stream.stop(VarInt::from_u64(error_code).unwrap_or(VarInt::MAX));
+    }
+
+    fn recv_id(&self) -> StreamId {
+        stream_id(self.stream.id())
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.ledger.keep(self.kept, 0);
+        if !self.ended {
+            let malformed = self
+                .request
+                .as_ref()
+                .is_some_and(|request| request.malformed.load(Relaxed));
+            let code = if malformed {
+                Code::H3_MESSAGE_ERROR
+            } else {
+                Code::H3_NO_ERROR
+            };
+            let _ = self.stream.stop(number(code));
+        }
+    }
+}
