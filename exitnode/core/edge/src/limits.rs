@@ -39,9 +39,12 @@ pub(crate) const H2_CONTROL_FRAMES_PER_SECOND: u32 = 50;
 pub(crate) const H3_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Unread bytes of all requests of one HTTP/3 connection, as [`H2_CONNECTION_WINDOW_BYTES`].
 pub(crate) const H3_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// Bytes of the answers of one HTTP/3 connection that were sent and not acknowledged; past it the apps are not read. 2 MiB
-/// carry 160 Mbit/s over 100 ms.
-pub(crate) const H3_SEND_WINDOW_BYTES: u64 = 2 << 20;
+/// Bytes of the answers of one HTTP/3 connection that were sent and not acknowledged; past it the apps are not read. 512 KiB
+/// carry 40 Mbit/s over 100 ms. For TCP the kernel keeps them.
+pub(crate) const H3_SEND_WINDOW_BYTES: u64 = 512 << 10;
+/// HTTP/3 answers that were sent whole and of which visitors have not acknowledged all for [`READER_NOTICED`], at once; one more,
+/// and the longest waiting is reset. Together they hold 128 MiB at most.
+pub(crate) const H3_TAILS: usize = 256;
 /// Bytes of heads and trailers of one HTTP/3 connection that are not whole; more end it. As many as its window.
 pub(crate) const H3_KEPT_BYTES: usize = 1 << 20;
 /// Bytes of one frame on an HTTP/3 control stream (SETTINGS has a few pairs of integers); a longer one ends the connection.

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     caps::Caps,
     dial::Dialer,
-    front::{Alpn, Entrance, Front, server_config},
+    front::{Alpn, Entrance, Front, Stalls, server_config},
     limits::{self, Limits},
     respond::Pages,
     shared::Shared,
@@ -90,6 +90,7 @@ impl Listening {
             ids: request_ids()?,
             tasks: tasks.clone(),
             http3: quic.is_some(),
+            tails: Stalls::new(limits::H3_TAILS),
         });
         Ok(Self {
             socket,

@@ -8,7 +8,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use bytes::Bytes;
 use hawse_proto::core::EdgeOptions;
@@ -391,19 +391,12 @@ async fn half_open_handshakes_are_bounded_and_cost_others_a_round_trip_at_most()
     })
     .await;
     // Visitors whose address is forged: what the edge answers never reaches them.
-    let (inside, outside) = (scene.udp().await.unwrap(), scene.udp_listener().await.unwrap());
-    let forged = outside.local_addr().unwrap();
-    let mut relay = tokio::task::JoinSet::new();
-    relay.spawn(async move {
-        let mut packet = vec![0; 2000];
-        while let Ok(size) = outside.recv(&mut packet).await {
-            let _ = inside.send(&packet[..size]).await;
-        }
-    });
+    let forged = scene.relay().await;
+    forged.deaf.store(true, Relaxed);
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let config = scene.quic_config(quinn::TransportConfig::default());
     let begun: Vec<_> = (0..300)
-        .map(|_| endpoint.connect_with(config.clone(), forged, HOST).unwrap())
+        .map(|_| endpoint.connect_with(config.clone(), forged.address, HOST).unwrap())
         .collect();
     soon(async {
         while scene.snapshot().connections_open < UNPROVED {
@@ -422,4 +415,47 @@ async fn half_open_handshakes_are_bounded_and_cost_others_a_round_trip_at_most()
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn answers_that_are_never_acknowledged_make_room_for_others() {
+    /// Answers sent whole that may wait (H3_TAILS), and how many more there are.
+    const TAILS: usize = 256;
+    const MORE: usize = 20;
+    let scene = scene(EdgeOptions::default()).await;
+    let relay = scene.relay().await;
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let config = scene.quic_config(quinn::TransportConfig::default());
+    let mut visitors = Vec::new();
+    for _ in 0..3 {
+        let connecting = endpoint.connect_with(config.clone(), relay.address, HOST).unwrap();
+        visitors.push(soon(connecting).await.unwrap());
+    }
+    relay.deaf.store(true, Relaxed);
+    let mut answers = Vec::new();
+    for visitor in visitors.iter().cycle().take(TAILS + MORE) {
+        let (mut send, recv) = visitor.open_bi().await.unwrap();
+        send.write_all(&h3_head("GET", &[])).await.unwrap();
+        send.finish().unwrap();
+        answers.push(recv);
+    }
+    let all = u64::try_from(TAILS + MORE).unwrap();
+    soon(async {
+        while scene.counters().by_class[2] < all {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // READER_NOTICED, and a margin.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    others_are_served(&scene).await;
+    relay.deaf.store(false, Relaxed);
+    let mut reset = 0;
+    for mut answer in answers {
+        reset += usize::from(soon(answer.read_to_end(1 << 20)).await.is_err());
+    }
+    assert_eq!(
+        reset, MORE,
+        "the longest waiting of each were reset, the others arrived whole"
+    );
 }

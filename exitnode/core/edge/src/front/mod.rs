@@ -65,6 +65,8 @@ pub(crate) struct Front {
     pub(crate) tasks: Tasks,
     /// HTTP/3 is served at the same port; answers of the other protocols say so.
     pub(crate) http3: bool,
+    /// Answers over HTTP/3 that were sent whole and have not all arrived.
+    pub(crate) tails: Stalls,
 }
 
 impl Front {

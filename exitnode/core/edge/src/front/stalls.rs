@@ -34,7 +34,7 @@ impl Default for Stalls {
 }
 
 impl Stalls {
-    fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(Waiting {
             most,
             numbers: 0,

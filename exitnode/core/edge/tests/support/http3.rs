@@ -1,6 +1,13 @@
 //! HTTP/3 visitors: a client by h3 and h3-quinn, and raw streams with frames made by hand.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use bytes::{Buf, Bytes};
 use h3::client::SendRequest;
@@ -25,6 +32,14 @@ pub struct Visitor3 {
     pub quic: quinn::Connection,
     pub requests: SendRequest<h3_quinn::OpenStreams, Bytes>,
     _driver: JoinSet<()>,
+}
+
+/// See [`Scene::relay`].
+pub struct Relay {
+    pub address: SocketAddr,
+    /// True: what the edge sends reaches nobody.
+    pub deaf: Arc<AtomicBool>,
+    _task: JoinSet<()>,
 }
 
 /// An answer read to its end.
@@ -102,9 +117,34 @@ impl Scene {
         Ok(socket)
     }
 
-    /// A socket that takes packets from anybody.
-    pub async fn udp_listener(&self) -> io::Result<UdpSocket> {
-        UdpSocket::bind("127.0.0.1:0").await
+    /// Stands between the visitors of one socket and the edge.
+    pub async fn relay(&self) -> Relay {
+        let (inside, outside) = (self.udp().await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let address = outside.local_addr().unwrap();
+        let deaf = Arc::new(AtomicBool::new(false));
+        let is_deaf = deaf.clone();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let (mut up, mut down, mut visitor) = ([0; 2000], [0; 2000], None);
+            loop {
+                tokio::select! {
+                    Ok((size, from)) = outside.recv_from(&mut up) => {
+                        visitor = Some(from);
+                        let _ = inside.send(&up[..size]).await;
+                    }
+                    Ok(size) = inside.recv(&mut down) => {
+                        if let (false, Some(to)) = (is_deaf.load(Relaxed), visitor) {
+                            let _ = outside.send_to(&down[..size], to).await;
+                        }
+                    }
+                }
+            }
+        });
+        Relay {
+            address,
+            deaf,
+            _task: task,
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! One request over HTTP/3: its head, the stack, the answer. Ends at once when the visitor wants no more of it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{future::poll_fn, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use h3::server::{RequestResolver, RequestStream};
+use h3::{
+    error::Code,
+    server::{RequestResolver, RequestStream},
+};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     body,
@@ -18,6 +21,7 @@ use crate::{
     front::{
         Front,
         reader::{OwedBody, Stalling},
+        stalls::Stalls,
     },
     limits,
     visit::{Arrival, Connection},
@@ -57,9 +61,10 @@ impl Asked {
                 _ = self.watch.left() => None,
                 sent = answering => sent,
             };
-            if sent.is_some() {
-                // A connection that is closed forgets what was not acknowledged.
-                let _ = timeout(limits::READER_STALL, self.watch.left()).await;
+            if let Some(mut sending) = sent
+                && !acknowledged(&mut self.watch, &self.front.tails).await
+            {
+                sending.stop_stream(Code::H3_REQUEST_CANCELLED);
             }
         };
         Stalling::new(served, &stalls).await;
@@ -67,13 +72,28 @@ impl Asked {
     }
 }
 
-/// `None`: the answer could not be sent whole; dropping `sending` says so to the visitor.
+/// Waits until the visitor has all of an answer that is sent: a connection that is closed forgets the rest, and until then it
+/// takes memory. False: it has not, and must make room.
+async fn acknowledged(watch: &mut Watch, tails: &Stalls) -> bool {
+    let sent = Instant::now();
+    if timeout(limits::READER_NOTICED, watch.left()).await.is_ok() {
+        return true;
+    }
+    let mut tail = tails.enter(sent);
+    tokio::select! {
+        _ = watch.left() => true,
+        () = poll_fn(|cx| tail.poll_cut(cx)) => false,
+        () = sleep_until(sent + limits::READER_STALL) => false,
+    }
+}
+
+/// Gives back what it was sent on, finished. `None`: it could not be sent whole; dropping `sending` says so to the visitor.
 async fn answer(
     front: &Front,
     connection: &Arc<Connection>,
     request: Request<Body>,
     mut sending: RequestStream<Sending, Bytes>,
-) -> Option<()> {
+) -> Option<RequestStream<Sending, Bytes>> {
     let running = connection.begin();
     if expects_continue(&request) {
         let mut go_on = Response::new(());
@@ -109,7 +129,8 @@ async fn answer(
             }
         }
     }
-    sending.finish().await.ok()
+    sending.finish().await.ok()?;
+    Some(sending)
 }
 
 fn expects_continue(request: &Request<Body>) -> bool {
