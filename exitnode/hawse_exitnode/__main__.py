@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hawse_exitnode import logs
+from hawse_exitnode import descriptors, logs
 from hawse_exitnode.errors import ExitNodeError, UsageError
 from hawse_exitnode.settings import Settings, read_settings
 from hawse_exitnode.static import run_static
@@ -57,6 +57,7 @@ def version() -> str:
 
 def _serve(arguments: Sequence[str]) -> int:
     logs.set_up()
+    descriptors.raise_limit()
     try:
         if arguments:
             asyncio.run(_static(Path(arguments[1])))

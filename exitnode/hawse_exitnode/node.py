@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from hawse_api import names
 from hawse_api.ir import control_pb2, core_pb2
-from hawse_exitnode import keys, metrics, pages, sessions
+from hawse_exitnode import descriptors, keys, metrics, pages, sessions
 from hawse_exitnode.dispatcher import Dispatcher
 from hawse_exitnode.errors import StartError
 from hawse_exitnode.holdings import Holdings
@@ -104,6 +104,7 @@ class Node:
         if self.listening or self._identity is None:
             return
         options = core_pb2.EdgeOptions(pages=pages.render_pages(), served_by=self._identity.exit_node)
+        options.max_connections = descriptors.visitor_cap(descriptors.limit())
         options.http3_off = not self._listeners.serves_http3
         self.refresh_directory()
         try:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import re
 import ssl
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -101,14 +100,8 @@ async def ask(node: Loopback, source: str = "127.0.0.1") -> int:
 
 async def queued(node: Loopback, matches: Callable[[int], bool]) -> None:
     """Until the exit node's metrics say that so many wait."""
-    place = node.nodes[0].place
-
-    def read() -> int:
-        with urllib.request.urlopen(f"http://{place.address}:{place.admin_port}/metrics", timeout=10) as answer:
-            return int(float(re.findall(r"hawse_tunnel_requests_queued\{.*\} (\S+)", answer.read().decode())[0]))
-
     async with asyncio.timeout(PATIENCE_S):
-        while not matches(await asyncio.to_thread(read)):  # noqa: ASYNC110 - a metric is asked for
+        while not matches(await asyncio.to_thread(node.metric, "tunnel_requests_queued")):  # noqa: ASYNC110 - a metric is asked for
             await asyncio.sleep(0.02)
 
 

@@ -1,11 +1,9 @@
 """Memory of exit node and agent while 1 GiB waits on each of several stopped readers, and what others get meanwhile."""
 
 import contextlib
-import re
 import socket
 import ssl
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +13,8 @@ import h2.connection
 import h2.settings
 import pytest
 
-from hawse_agent.trial.processes import Process
 from support import loopback
-from support.loopback import Loopback
+from support.loopback import Loopback, rss_bytes
 from support.stubborn_app import GIB, StubbornApp
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -101,11 +98,6 @@ def send_all_it_takes(visitor: ssl.SSLSocket, piece: Callable[[], bytes]) -> Non
             visitor.sendall(piece())
 
 
-def rss_bytes(process: Process) -> int:
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
-
-
 def until_still(read: Callable[[], int]) -> int:
     """The value, once it has not changed for half a second."""
     deadline, last, since = time.monotonic() + PATIENCE_S, -1, 0.0
@@ -140,27 +132,19 @@ def test_gigabytes_wait_behind_stopped_readers_and_others_are_served(
 
 
 def test_many_stopped_readers_make_room_for_each_other(served: Loopback, app: StubbornApp) -> None:
-    """One visitor with five connections could else hold 1.5 MB a stream of a pod that has 512 MiB."""
+    """One visitor with ten connections could else take all of a pod's memory, 1.5 MB a stream."""
     node, most = served.nodes[0].process, 0
     with contextlib.ExitStack() as stalled:
         for _ in range(5):
             stalled.enter_context(http2(served, "GET", "/big", streams=80))
         deadline = time.monotonic() + PATIENCE_S
         while (
-            metric(served, 'requests_total{class="2xx"') < 400
-            or metric(served, "requests_in_flight{") > STALLED_READERS
+            served.metric('tunnel_requests_total{class="2xx"') < 400
+            or served.metric("tunnel_requests_in_flight") > STALLED_READERS
         ):
             assert time.monotonic() < deadline
             most = max(most, rss_bytes(node))
             time.sleep(0.05)
         ask(served)
-        assert metric(served, "requests_in_flight{") == STALLED_READERS
+        assert served.metric("tunnel_requests_in_flight") == STALLED_READERS
     assert most < 448 << 20
-
-
-def metric(made: Loopback, name: str) -> int:
-    """Of the tunnel, from the exit node's /metrics."""
-    place = made.nodes[0].place
-    with urllib.request.urlopen(f"http://{place.address}:{place.admin_port}/metrics", timeout=10) as answer:
-        found = re.findall(rf"hawse_tunnel_{re.escape(name)}.*\}} (\S+)", answer.read().decode())
-    return int(float(found[0])) if found else 0

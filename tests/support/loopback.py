@@ -10,8 +10,10 @@ with the context manager; each start has a generous deadline and shows the log o
 
 import contextlib
 import json
+import re
 import ssl
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from hawse_agent.trial.processes import ExitNode, Process, Trial, TrialError
 
 APP = Path(__file__).parents[2] / "examples" / "app" / "app.py"
 
-__all__ = ["APP", "App", "Loopback", "TrialError", "TunnelSpec", "serving"]
+__all__ = ["APP", "App", "Loopback", "TrialError", "TunnelSpec", "rss_bytes", "serving"]
 
 
 @dataclass(slots=True)
@@ -141,6 +143,13 @@ class Loopback:
         ) as client:
             yield client
 
+    def metric(self, name: str, node: int = 0) -> int:
+        """Value of the first line of this exit node's /metrics that begins with `hawse_<name>`; 0 if there is none."""
+        place = self.nodes[node].place
+        with urllib.request.urlopen(f"http://{place.address}:{place.admin_port}/metrics", timeout=10) as answer:
+            found = re.findall(rf"^hawse_{re.escape(name)}.* (\S+)$", answer.read().decode(), re.MULTILINE)
+        return int(float(found[0])) if found else 0
+
     def headers_seen_by_app(self, node: int = 0, **options: bool) -> dict[str, list[str]]:
         """Headers that the app received of a GET through this node."""
         with self.visitor(node, **options) as http:
@@ -148,6 +157,12 @@ class Loopback:
         answer.raise_for_status()
         headers: dict[str, list[str]] = json.loads(answer.text)["headers"]
         return headers
+
+
+def rss_bytes(process: Process) -> int:
+    """Memory of a running process (Linux)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ pub const STREAMS_PER_LINK: u32 = 1024;
 
 /// Receive window of a connection, bytes: not what holds a stream back, or a few visitors who stop reading would stop
 /// everybody behind the same link. Twice what the edge lets stand unread (its `STALLED_READERS`): with more a burst of them
-/// takes an exit node's 512 MiB (1.45 bytes for each, measured) before the edge has noticed that they don't read.
+/// takes hundreds of MB of an exit node (1.45 bytes for each, measured) before the edge has noticed that they don't read.
 pub const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * 192;
 
 /// Bytes sent and not yet acknowledged on one connection: 100 ms at 640 Mbit/s. Past it: writers wait.
