@@ -49,6 +49,12 @@ pub fn build(tunnel_uid: &str, visitor: SocketAddr) -> Result<Bytes, OpenError> 
     Ok(out.freeze())
 }
 
+/// The opening of a stream that only asks whether the peer answers.
+#[must_use]
+pub const fn probe() -> Bytes {
+    Bytes::from_static(b"\0\x02\x10\x02")
+}
+
 /// The opening, once it is whole: see [`prefixed::Decoder::next`].
 ///
 /// # Errors
@@ -81,6 +87,15 @@ mod tests {
     fn the_bytes_of_an_opening_are_what_version_1_says() {
         let bytes = build("uid-1", VISITOR.parse().unwrap()).unwrap();
         assert_eq!(&bytes[..], b"\0\x1d\x0a\x05uid-1\x10\x01\x1a\x12198.51.100.4:50000");
+    }
+
+    #[test]
+    fn a_probe_is_an_opening_of_its_kind() {
+        let open = StreamOpen {
+            kind: Kind::Probe.into(),
+            ..StreamOpen::default()
+        };
+        assert_eq!(read(&probe()), Ok(Some(open)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The agent's end of streams: each one becomes a TCP connection to the app.
 //!
 //! A stream that cannot be served is reset with the number of a HAWSE code; on success nothing is said, which saves a
-//! round trip. How many streams there may be at once is QUIC's own limit (`limits::STREAMS_PER_LINK`). Called by hub.rs.
+//! round trip. A probe is answered by ending it. How many streams there may be at once is QUIC's own limit (`limits::STREAMS_PER_LINK`). Called by hub.rs.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use hawse_proto::codes::{self, Code};
-use hawse_proto::frames::StreamOpen;
+use hawse_proto::frames::{StreamOpen, stream_open::Kind};
 use hawse_proto::limits::STREAM_OPEN_MAX_BYTES;
 use hawse_proto::stream_open::{self, OpenDecoder};
 use quinn::{RecvStream, SendStream};
@@ -40,8 +40,14 @@ pub(crate) async fn serve_streams(link: &Arc<Link>) {
 }
 
 async fn serve(link: Arc<Link>, mut send: SendStream, mut recv: RecvStream) {
+    let opening = timeout(OPENING_TIMEOUT, read_opening(&mut recv)).await;
+    let opening = opening.unwrap_or(Err(codes::BAD_FRAME));
+    if matches!(&opening, Ok((open, _)) if open.kind() == Kind::Probe) {
+        let _ = send.finish(); // the whole answer; an error: nobody waits for it any more
+        return;
+    }
     let _counted = Counted::new(link.counters.clone());
-    match connect(&link, &mut recv).await {
+    match connect(&link, opening).await {
         Ok((app, rest)) => splice::run((send, recv), app, rest, &link.counters).await,
         Err(code) => {
             // Both directions: the exit node learns it whether it is reading or still sending.
@@ -51,10 +57,12 @@ async fn serve(link: Arc<Link>, mut send: SendStream, mut recv: RecvStream) {
     }
 }
 
-/// Reads the opening and connects to the app that it names; also what came behind the opening.
-async fn connect(link: &Link, recv: &mut RecvStream) -> Result<(TcpStream, Bytes), Code> {
-    let opening = timeout(OPENING_TIMEOUT, read_opening(recv)).await;
-    let (open, rest) = opening.unwrap_or(Err(codes::BAD_FRAME))?;
+/// What a new stream is for, and what came behind that.
+type Opening = Result<(StreamOpen, Bytes), Code>;
+
+/// Connects to the app that an opening names; also what came behind the opening.
+async fn connect(link: &Link, opening: Opening) -> Result<(TcpStream, Bytes), Code> {
+    let (open, rest) = opening?;
     let (host, port) = link.app(&open.tunnel_uid).ok_or(codes::NO_AGENT)?;
     match timeout(CONNECT_TIMEOUT, dial_app(&host, port)).await {
         Ok(Ok(app)) => Ok((app, rest)),
@@ -64,7 +72,7 @@ async fn connect(link: &Link, recv: &mut RecvStream) -> Result<(TcpStream, Bytes
     }
 }
 
-async fn read_opening(recv: &mut RecvStream) -> Result<(StreamOpen, Bytes), Code> {
+async fn read_opening(recv: &mut RecvStream) -> Opening {
     let mut decoder = OpenDecoder::default();
     loop {
         let chunk = recv.read_chunk(STREAM_OPEN_MAX_BYTES, true).await.ok().flatten();

@@ -8,6 +8,7 @@ use hawse_proto::core::LinkDown;
 use quinn::ConnectionError;
 
 use crate::identity::IdentityError;
+use crate::link::Closing;
 
 /// TLS alerts as QUIC carries them, RFC 9001 section 4.8.
 const ALERT: u64 = 0x100;
@@ -168,7 +169,7 @@ fn plain(reason: &str) -> &str {
 }
 
 /// Why a link ended. `ours` is what we closed it with, if we did.
-pub(crate) fn link_down(error: &ConnectionError, ours: Option<(u32, String)>) -> LinkDown {
+pub(crate) fn link_down(error: &ConnectionError, ours: Option<&Closing>) -> LinkDown {
     let down = |code: u32, reason: String, by: &str| LinkDown {
         code,
         reason,
@@ -176,8 +177,9 @@ pub(crate) fn link_down(error: &ConnectionError, ours: Option<(u32, String)>) ->
     };
     match error {
         ConnectionError::LocallyClosed => {
-            let (code, reason) = ours.unwrap_or_default();
-            down(code, reason, "us")
+            let (code, reason) = ours.map_or((0, String::new()), |ours| (ours.code, ours.reason.clone()));
+            let lost = ours.is_some_and(|ours| ours.lost);
+            down(code, reason, if lost { "timeout" } else { "us" })
         }
         ConnectionError::ApplicationClosed(close) => down(
             u32::try_from(close.error_code.into_inner()).unwrap_or(0),
@@ -253,18 +255,22 @@ mod tests {
             error_code: 2003u32.into(),
             reason: Bytes::from_static(b"revoked"),
         };
+        let closing = |lost| {
+            Some(Closing {
+                code: 2015,
+                reason: "stopping".to_owned(),
+                lost,
+            })
+        };
         let table = [
             (ConnectionError::ApplicationClosed(close), None, (2003, "peer")),
-            (
-                ConnectionError::LocallyClosed,
-                Some((2015, "stopping".to_owned())),
-                (2015, "us"),
-            ),
+            (ConnectionError::LocallyClosed, closing(false), (2015, "us")),
+            (ConnectionError::LocallyClosed, closing(true), (2015, "timeout")),
             (ConnectionError::TimedOut, None, (0, "timeout")),
             (ConnectionError::Reset, None, (0, "transport")),
         ];
         for (error, ours, (code, by)) in table {
-            let down = link_down(&error, ours);
+            let down = link_down(&error, ours.as_ref());
             assert_eq!((down.code, down.by.as_str()), (code, by), "{error}");
         }
     }

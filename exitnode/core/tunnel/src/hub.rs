@@ -4,6 +4,7 @@
 //! table look-ups, never over an await. Called by hawse-core.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,7 @@ use crate::limits::{CLOSE_GRACE, TUNNELS_PER_LINK};
 use crate::link::{Control, Link, run_control};
 use crate::sessions::{LinkId, Sessions};
 use crate::stream::{self, AppStream, OpenError};
-use crate::{agent, tls};
+use crate::{agent, pulse, tls};
 
 /// What happens on links, in order for each link. Called on the runtime's thread: must not block.
 pub trait Events: Send + Sync + 'static {
@@ -112,7 +113,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// A stream to the app of a tunnel, over its newest link that can give one.
+    /// A stream to the app of a tunnel, over its newest link that can give one; links that may be dead come last.
     /// Cancel safe: a stream that was half open is reset.
     ///
     /// # Errors
@@ -168,7 +169,11 @@ impl Tunnel {
             endpoint,
         } = connected;
         let id = self.next_link.fetch_add(1, Relaxed);
-        let serves_apps = endpoint.is_some() && up.alpn == tls::ALPN_LINK;
+        let role = match (up.alpn.as_str(), &endpoint) {
+            (tls::ALPN_LINK, None) => Role::ExitNode,
+            (tls::ALPN_LINK, Some(_)) => Role::Agent,
+            _ => Role::Enrolment,
+        };
         let (link, control) = Link::new(id, connection, control);
         if !self.add(link.clone(), endpoint) {
             return link.abort(0, "closing");
@@ -179,13 +184,13 @@ impl Tunnel {
             down: None,
         };
         self.events.link_up(id, up);
-        self.drive(registered, control, serves_apps).await;
+        self.drive(registered, control, role).await;
     }
 
-    async fn drive(&self, mut registered: Registered<'_>, control: Control, serves_apps: bool) {
+    async fn drive(&self, mut registered: Registered<'_>, control: Control, role: Role) {
         let link = registered.link.clone();
         let streams = async {
-            if serves_apps {
+            if role == Role::Agent {
                 agent::serve_streams(&link).await;
             }
         };
@@ -194,7 +199,13 @@ impl Tunnel {
             self.state().sessions.unbind(link.id, Instant::now().into_std());
             error
         };
-        let ((), (), error) = tokio::join!(run_control(&link, control, &*self.events), streams, ended);
+        let watched = async {
+            tokio::select! {
+                () = watch(&link, role) => link.connection.closed().await,
+                error = link.connection.closed() => error,
+            };
+        };
+        let ((), (), (), error) = tokio::join!(run_control(&link, control, &*self.events), streams, watched, ended);
         registered.down = Some(link_down(&error, link.closed_with()));
     }
 
@@ -221,12 +232,10 @@ impl Tunnel {
 
     fn links_of(&self, tunnel_uid: &str) -> Vec<Arc<Link>> {
         let state = self.state();
-        state
-            .sessions
-            .links(tunnel_uid)
-            .iter()
-            .filter_map(|id| state.links.get(id).cloned())
-            .collect()
+        let ids = state.sessions.links(tunnel_uid);
+        let mut links: Vec<Arc<Link>> = ids.iter().filter_map(|id| state.links.get(id).cloned()).collect();
+        links.sort_by_key(|link| link.suspect.load(Relaxed));
+        links
     }
 
     fn link(&self, id: LinkId) -> Option<Arc<Link>> {
@@ -252,6 +261,24 @@ pub(crate) struct Connected {
     pub(crate) up: LinkUp,
     /// On the dialling side: its own endpoint.
     pub(crate) endpoint: Option<quinn::Endpoint>,
+}
+
+/// What a link is for, and on which side of it we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    ExitNode,
+    Agent,
+    /// Either side: it lives shortly, and may wait long for the operator.
+    Enrolment,
+}
+
+/// Resolves when a link turned out to be dead.
+async fn watch(link: &Link, role: Role) {
+    match role {
+        Role::ExitNode => pulse::probe(link).await,
+        Role::Agent => pulse::listen(link).await,
+        Role::Enrolment => pending().await,
+    }
 }
 
 /// A link in the tables. Takes it out and reports it, also when its task panics or is dropped.

@@ -7,6 +7,7 @@
 //! link.rs     one link: frames out and in                      identity.rs   certificates and roots, parsed
 //! stream.rs   exit node: a stream to the app                   tls.rs        TLS and transport settings
 //! agent.rs    agent: a stream becomes a TCP connection         splice.rs     bytes both ways, half-close kept
+//! probe.rs    is a silent link dead? (pure)                    pulse.rs      asks it, and leaves it
 //! ```
 //!
 //! It writes no log and decides no policy: who is dialled, admitted, fenced or refused is Python's. Every task has an owner
@@ -20,6 +21,8 @@ mod hub;
 mod identity;
 pub mod limits;
 mod link;
+mod probe;
+mod pulse;
 mod server;
 mod sessions;
 mod socket;

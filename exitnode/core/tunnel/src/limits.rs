@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Past it: the sender of that stream waits; other streams go on.
 pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// Streams that an exit node may have open on one link. quinn keeps an entry for each permitted one: 90 bytes.
+/// Streams that an exit node may have open on one link, a probe included. quinn keeps an entry for each permitted one: 90 bytes.
 /// Past it: the exit node waits `OPEN_TIMEOUT` for a free one, then tries the tunnel's next link.
 pub const STREAMS_PER_LINK: u32 = 1024;
 
@@ -24,11 +24,33 @@ pub const STREAMS_OF_AGENT: u32 = 1;
 /// Kernel buffers of a UDP socket, bytes, as far as the kernel allows. Past it: packets are dropped and sent again.
 pub const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// How often the dialing side says something on an idle link; also keeps NATs open. Below half of `IDLE_TIMEOUT`.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How often the dialing side says something on a link that hears nothing; also keeps NATs open. The exit node's probes come
+/// sooner, so that only one without probes is asked. Below half of `SILENCE`, so that one of them may be lost.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-/// Silence after which a link is lost (`link_down` by "timeout"). Three lost keep-alives.
+/// QUIC's own limit on silence, for connections that are not links yet; links are left sooner (`PROBE_TIMEOUT`, `SILENCE`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Exit node: silence after which a link is asked whether it lives. With `PROBE_TIMEOUT` and `LOOK` below 5 s.
+pub const PROBE_AFTER: Duration = Duration::from_millis(1500);
+
+/// Exit node: a link that was asked this long ago is taken for new streams only if there is no other.
+pub const PROBE_SUSPECT: Duration = Duration::from_secs(1);
+
+/// Exit node: silence after a question. Past it: the link is lost (`link_down` by "timeout").
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Exit node: the same for a link on which other things still arrive, so that the answer may wait behind them.
+pub const PROBE_TIMEOUT_BUSY: Duration = Duration::from_secs(15);
+
+/// Agent: silence, where an exit node asks after `PROBE_AFTER`. Past it: the link is lost (`link_down` by "timeout").
+pub const SILENCE: Duration = Duration::from_millis(4500);
+
+/// How often a link is looked at, and by how much more it must be late for us to have slept (a laptop's lid, a stopped
+/// process): what arrived meanwhile has not been read yet, so that silence counts anew.
+pub const LOOK: Duration = Duration::from_millis(250);
+/// See `LOOK`.
+pub const ASLEEP: Duration = Duration::from_secs(1);
 
 /// From the first packet until the handshake is done, accepting side. Past it: dropped, counted.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@
 //! server.rs and dial.rs, kept by hub.rs.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::hub::Events;
-use crate::limits::{CLOSE_GRACE, FRAMES_RECEIVED, FRAMES_TO_SEND};
+use crate::limits::{CLOSE_GRACE, FRAMES_RECEIVED, FRAMES_TO_SEND, STREAMS_PER_LINK};
 use crate::sessions::LinkId;
 
 /// Counters of one link since it came up.
@@ -47,9 +47,22 @@ pub(crate) struct Link {
     pub(crate) counters: Arc<Counters>,
     /// Agent: tunnel uid -> host and port of the app.
     pub(crate) apps: Mutex<HashMap<String, (String, u16)>>,
+    /// Exit node: a probe has waited for its answer for a while.
+    pub(crate) suspect: AtomicBool,
+    /// Exit node: room for streams of visitors; one more is left for a probe.
+    pub(crate) room: Arc<Semaphore>,
     outbox: mpsc::Sender<Outgoing>,
     /// What we close with; set once.
-    closing: OnceLock<(u32, String)>,
+    closing: OnceLock<Closing>,
+}
+
+/// How we end a link.
+#[derive(Debug, Clone)]
+pub(crate) struct Closing {
+    pub(crate) code: u32,
+    pub(crate) reason: String,
+    /// The peer is silent, and does not decide it nor hear of it.
+    pub(crate) lost: bool,
 }
 
 /// The control stream, and the queue towards it: owned by the task of the link.
@@ -72,6 +85,8 @@ impl Link {
             connection,
             counters: Arc::default(),
             apps: Mutex::default(),
+            suspect: AtomicBool::new(false),
+            room: Arc::new(Semaphore::new(STREAMS_PER_LINK as usize - 1)),
             outbox,
             closing: OnceLock::new(),
         };
@@ -100,20 +115,35 @@ impl Link {
 
     /// Closes after the queued frames were received, or after `CLOSE_GRACE`.
     pub(crate) fn close(&self, code: u32, reason: &str) {
-        if self.closing.set((code, reason.to_owned())).is_ok() && self.outbox.try_send(Outgoing::Close).is_err() {
+        if self.decide(code, reason.to_owned(), false) && self.outbox.try_send(Outgoing::Close).is_err() {
             self.finish();
         }
     }
 
     /// Closes at once.
     pub(crate) fn abort(&self, code: u32, reason: &str) {
-        let _ = self.closing.set((code, reason.to_owned()));
+        self.decide(code, reason.to_owned(), false);
+        self.finish();
+    }
+
+    /// Gives up a link whose peer is silent.
+    pub(crate) fn lose(&self, reason: String) {
+        self.decide(0, reason, true);
         self.finish();
     }
 
     /// What we closed the link with, if we did.
-    pub(crate) fn closed_with(&self) -> Option<(u32, String)> {
-        self.closing.get().cloned()
+    pub(crate) fn closed_with(&self) -> Option<&Closing> {
+        self.closing.get()
+    }
+
+    /// Grows with everything that arrives.
+    pub(crate) fn received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
+    fn decide(&self, code: u32, reason: String, lost: bool) -> bool {
+        self.closing.set(Closing { code, reason, lost }).is_ok()
     }
 
     /// Where the app of a tunnel listens.
@@ -138,10 +168,8 @@ impl Link {
     }
 
     fn finish(&self) {
-        let (code, reason) = self
-            .closing
-            .get()
-            .map_or((0, ""), |(code, reason)| (*code, reason.as_str()));
+        let closing = self.closing.get();
+        let (code, reason) = closing.map_or((0, ""), |closing| (closing.code, &closing.reason));
         self.connection.close(code.into(), reason.as_bytes());
     }
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hawse_proto::stream_open;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::limits::OPEN_TIMEOUT;
@@ -45,8 +46,10 @@ pub(crate) async fn open(links: &[Arc<Link>], tunnel_uid: &str, visitor: SocketA
 }
 
 async fn open_on(link: &Link, opening: Bytes) -> Result<AppStream, String> {
+    let full = |_| "the link is closing".to_owned();
+    let place = link.room.clone().acquire_owned().await.map_err(full)?;
     let (send, recv) = link.connection.open_bi().await.map_err(|why| why.to_string())?;
-    let mut stream = AppStream::new(send, recv, link.counters.clone());
+    let mut stream = AppStream::new(send, recv, (link.counters.clone(), place));
     stream.send.write_chunk(opening).await.map_err(|why| why.to_string())?;
     Ok(stream)
 }
@@ -58,12 +61,12 @@ pub struct AppStream {
     recv: RecvStream,
     counters: Arc<Counters>,
     reset: Option<u32>,
-    /// Both directions: ended in order, or broken.
     sent_all: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 impl AppStream {
-    fn new(send: SendStream, recv: RecvStream, counters: Arc<Counters>) -> Self {
+    fn new(send: SendStream, recv: RecvStream, (counters, place): (Arc<Counters>, OwnedSemaphorePermit)) -> Self {
         counters.streams_open.fetch_add(1, Relaxed);
         counters.streams_total.fetch_add(1, Relaxed);
         Self {
@@ -72,6 +75,7 @@ impl AppStream {
             counters,
             reset: None,
             sent_all: false,
+            _place: place,
         }
     }
 

@@ -1,0 +1,76 @@
+//! Asks a silent link whether it lives, through the path that visitors' bytes take, and gives it up if not.
+//!
+//! probe.rs decides; this is its shell, one for each link of hawse/1. Called by hub.rs.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+
+use hawse_proto::stream_open;
+use quinn::{ReadError, WriteError};
+use tokio::time::{Instant, sleep_until};
+
+use crate::limits::{PROBE_TIMEOUT, SILENCE};
+use crate::link::Link;
+use crate::probe::{Listener, Prober, Verdict};
+
+/// Exit node: watches until the link is lost. Cancel safe.
+pub(crate) async fn probe(link: &Link) {
+    let mut prober = Prober::new(now(), link.received());
+    let mut answer: Option<Answer<'_>> = None;
+    loop {
+        let verdict = prober.look(now(), link.received());
+        link.suspect.store(verdict == Verdict::Suspect, Relaxed);
+        match verdict {
+            Verdict::Lost => break,
+            // One that was asked before we slept is not waited for any more.
+            Verdict::Ask => answer = Some(Box::pin(ask(link))),
+            Verdict::Fine | Verdict::Suspect => {}
+        }
+        tokio::select! {
+            () = async { match &mut answer { Some(answer) => answer.await, None => pending().await } } => {
+                answer = None;
+                prober.answered();
+            }
+            () = sleep_until(prober.next_look().into()) => {}
+        }
+    }
+    let seconds = PROBE_TIMEOUT.as_secs();
+    link.lose(format!("the agent has not answered for {seconds} s"));
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Resolves once the agent has answered; never on a connection that is over.
+async fn ask(link: &Link) {
+    if answered(link).await.is_none() {
+        pending().await
+    }
+}
+
+async fn answered(link: &Link) -> Option<()> {
+    let (mut send, mut recv) = link.connection.open_bi().await.ok()?;
+    let asked = send.write_chunk(stream_open::probe()).await;
+    if !matches!(asked, Ok(()) | Err(WriteError::Stopped(_))) {
+        return None;
+    }
+    let _ = send.finish(); // an error: it was stopped, and the reset that comes with it is an answer
+    match recv.read_chunk(1, true).await {
+        Ok(_) | Err(ReadError::Reset(_)) => Some(()),
+        Err(_) => None,
+    }
+}
+
+/// Agent: watches until the link is lost. Cancel safe.
+pub(crate) async fn listen(link: &Link) {
+    let mut listener = Listener::new(now(), link.received());
+    while listener.look(now(), link.received()) != Verdict::Lost {
+        sleep_until(listener.next_look().into()).await;
+    }
+    let seconds = SILENCE.as_secs_f32();
+    link.lose(format!("nothing was heard of the exit node for {seconds} s"));
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
