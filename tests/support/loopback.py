@@ -94,8 +94,8 @@ class Loopback:
         return f"https://{self.host}{'' if port == 443 else f':{port}'}/"
 
     # --- starting --------------------------------------------------------------------------------------------------
-    def add_exit_node(self, region: str = "eu-west", *, start: bool = True) -> ExitNode:
-        return self.trial.add_exit_node(region, start=start)
+    def add_exit_node(self, region: str = "eu-west", *, address: str = "", start: bool = True) -> ExitNode:
+        return self.trial.add_exit_node(region, address=address, start=start)
 
     def start_app(self, *, interval_s: float = 0.2) -> App:
         host = processes.free_address((3000,))
@@ -132,7 +132,7 @@ class Loopback:
             request.extensions = {**request.extensions, "sni_hostname": name}
 
         with httpx.Client(
-            base_url=f"https://{place.address}:{place.https_port}",
+            base_url=f"https://{place.at(place.https_port)}",
             headers={"host": name if place.https_port == 443 else f"{name}:{place.https_port}"},
             verify=context,
             http1=not http2,
@@ -146,7 +146,7 @@ class Loopback:
     def metric(self, name: str, node: int = 0) -> int:
         """Value of the first line of this exit node's /metrics that begins with `hawse_<name>`; 0 if there is none."""
         place = self.nodes[node].place
-        with urllib.request.urlopen(f"http://{place.address}:{place.admin_port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{place.at(place.admin_port)}/metrics", timeout=10) as answer:
             found = re.findall(rf"^hawse_{re.escape(name)}.* (\S+)$", answer.read().decode(), re.MULTILINE)
         return int(float(found[0])) if found else 0
 

@@ -31,6 +31,10 @@ class Place:
     agents_port: int
     admin_port: int
 
+    def at(self, port: int) -> str:
+        """Address and port, as in a URL."""
+        return f"[{self.address}]:{port}" if ":" in self.address else f"{self.address}:{port}"
+
 
 @dataclass(frozen=True, slots=True)
 class TunnelSpec:

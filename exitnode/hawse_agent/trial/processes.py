@@ -144,7 +144,7 @@ class ExitNode:
     @property
     def agents_address(self) -> str:
         """Where agents dial."""
-        return f"{self.place.address}:{self.place.agents_port}"
+        return self.place.at(self.place.agents_port)
 
     def is_ready(self) -> bool:
         """Asks /readyz on the admin port."""
@@ -267,7 +267,7 @@ def free_port(
     address: str, preferred: int, kind: socket.SocketKind = socket.SOCK_STREAM, *, strict: bool = False
 ) -> int:
     """`preferred` if it is free there, else another port (strict: OSError)."""
-    with socket.socket(socket.AF_INET, kind) as probe:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
