@@ -138,8 +138,9 @@ pub(crate) const APP_BUFFER_BYTES: usize = 64 << 10;
 pub(crate) const APP_HEAD_LIST_BYTES: u32 = 64 << 10;
 /// Unread bytes of one answer over a tunnel's HTTP/2 connection (app protocol H2C).
 pub(crate) const H2C_STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Unread bytes of all answers of a tunnel's HTTP/2 connection. Wide, so that readers who stall don't stop the others.
-pub(crate) const H2C_CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+/// Unread bytes of all answers of a tunnel's HTTP/2 connection. Wide, so that readers who stall don't stop the others:
+/// twice what [`STALLED_READERS`] may hold, and no wider, so that a burst of them takes no more.
+pub(crate) const H2C_CONNECTION_WINDOW_BYTES: u32 = 192 << 20;
 /// One direction of a WebSocket is read in pieces of this size.
 pub(crate) const SPLICE_BUFFER_BYTES: usize = 8 << 10;
 /// Most bytes of one error page after its slots were filled.

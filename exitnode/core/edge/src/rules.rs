@@ -28,10 +28,19 @@ const CONNECTION_FIELDS: [&str; 5] = [
     "upgrade",
 ];
 
-/// Checks a request's head, drops what must not pass and names the host. `fields` is the limit of their number.
-pub(crate) fn check(head: &mut Parts, fields: usize) -> Result<Authority, Fault> {
+/// How large a head may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadBounds {
+    pub(crate) fields: usize,
+    /// As HTTP/1.1 would write it.
+    pub(crate) bytes: usize,
+}
+
+/// Checks a request's head, drops what must not pass and names the host.
+pub(crate) fn check(head: &mut Parts, bounds: HeadBounds) -> Result<Authority, Fault> {
     check_method(head)?;
-    check_count(&head.headers, fields)?;
+    check_count(&head.headers, bounds.fields)?;
+    check_size(head, bounds.bytes)?;
     check_framing(head)?;
     let authority = authority(head)?;
     drop_ambiguous(&mut head.headers);
@@ -68,6 +77,18 @@ fn check_count(headers: &HeaderMap, limit: usize) -> Result<(), Fault> {
         return Err(Fault::new(
             &codes::HEADERS_TOO_LARGE,
             format!("At most {limit} fields are taken."),
+        ));
+    }
+    Ok(())
+}
+
+fn check_size(head: &Parts, limit: usize) -> Result<(), Fault> {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = (head.headers.iter()).map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    if target + fields.sum::<usize>() > limit {
+        return Err(Fault::new(
+            &codes::HEADERS_TOO_LARGE,
+            format!("At most {limit} bytes are taken."),
         ));
     }
     Ok(())

@@ -14,6 +14,7 @@ use crate::{
     },
     limits::{self, Limits},
     respond::Pages,
+    rules::HeadBounds,
     shared::Shared,
     upstream::Upstream,
     visit::Arrival,
@@ -57,7 +58,10 @@ fn compose<D: Dialer>(
         .layer(RescueLayer { pages })
         // Before route: an unclear request has no host that could be trusted.
         .layer(StrictLayer {
-            headers: limits.headers,
+            bounds: HeadBounds {
+                fields: limits.headers,
+                bytes: limits.header_bytes,
+            },
         })
         .layer(RouteLayer { shared })
         // Right below route: what the layers below refuse is counted for the tunnel.

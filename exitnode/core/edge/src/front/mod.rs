@@ -120,9 +120,10 @@ impl Front {
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
-            .max_headers(self.limits.headers)
-            .max_header_size(self.limits.header_bytes)
-            .max_buf_size(limits::H1_BUFFER_BYTES.max(self.limits.header_bytes))
+            // Twice what is taken: hyper's own 431 has no code and no page, so the strict layer refuses before it.
+            .max_headers(2 * self.limits.headers)
+            .max_header_size(2 * self.limits.header_bytes)
+            .max_buf_size(limits::H1_BUFFER_BYTES.max(2 * self.limits.header_bytes))
             // The wrapper hands an end on when it counts; hyper then gives the request up.
             .half_close(false)
             .serve_connection(io, self.service(&connection))

@@ -9,21 +9,20 @@ use super::{Outcome, Step};
 use crate::{
     body::Body,
     fault::Fault,
-    rules,
+    rules::{self, HeadBounds},
     visit::{Arrival, Visit},
 };
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StrictLayer {
-    /// Most fields of a head.
-    pub(crate) headers: usize,
+    pub(crate) bounds: HeadBounds,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Strict<S> {
     inner: S,
-    headers: usize,
+    bounds: HeadBounds,
 }
 
 impl<S> Layer<S> for StrictLayer {
@@ -32,7 +31,7 @@ impl<S> Layer<S> for StrictLayer {
     fn layer(&self, inner: S) -> Strict<S> {
         Strict {
             inner,
-            headers: self.headers,
+            bounds: self.bounds,
         }
     }
 }
@@ -57,7 +56,7 @@ where
             request,
         } = arrival;
         let (mut head, body) = request.into_parts();
-        match rules::check(&mut head, self.headers) {
+        match rules::check(&mut head, self.bounds) {
             Ok(authority) => {
                 let request = Request::from_parts(head, body);
                 Step::next(self.inner.call(Visit {

@@ -3,6 +3,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+const BOUNDS: HeadBounds = HeadBounds {
+    fields: 100,
+    bytes: 10_000,
+};
+
 fn head(version: Version, method: &str, uri: &str, fields: &[(&'static str, &str)]) -> Parts {
     let mut request = Request::builder().version(version).method(method).uri(uri);
     for (name, value) in fields {
@@ -13,9 +18,24 @@ fn head(version: Version, method: &str, uri: &str, fields: &[(&'static str, &str
 
 fn verdict(version: Version, method: &str, uri: &str, fields: &[(&'static str, &str)]) -> Result<String, u32> {
     let mut head = head(version, method, uri, fields);
-    check(&mut head, 100)
+    check(&mut head, BOUNDS)
         .map(|authority| authority.host)
         .map_err(|fault| fault.code.number)
+}
+
+#[test]
+fn a_head_may_have_so_many_bytes_in_all() {
+    let host = ("host", "a.example"); // 17 bytes with ": " and the line's end
+    for (target, value, fits) in [
+        (1, 10_000 - 17 - 1 - 5, true),
+        (1, 10_000 - 17 - 1 - 4, false),
+        (9978, 0, true),
+        (9979, 0, false),
+    ] {
+        let (uri, value) = (format!("/{}", "t".repeat(target - 1)), "v".repeat(value));
+        let outcome = verdict(Version::HTTP_11, "GET", &uri, &[host, ("x", &value)]);
+        assert_eq!(outcome.is_ok(), fits, "{target} {} {outcome:?}", value.len());
+    }
 }
 
 #[test]
@@ -115,7 +135,9 @@ fn connect_is_served_for_websockets_alone() {
         let mut head = head(Version::HTTP_2, "CONNECT", "https://a.example/chat", &[]);
         head.extensions.insert(hyper::ext::Protocol::from_static(protocol));
         assert_eq!(
-            check(&mut head, 100).map(|a| a.host).map_err(|fault| fault.code.number),
+            check(&mut head, BOUNDS)
+                .map(|a| a.host)
+                .map_err(|fault| fault.code.number),
             expected
         );
     }
@@ -135,9 +157,9 @@ fn fields_are_counted_and_cookie_crumbs_once() {
             HeaderValue::from_static("1"),
         );
     }
-    assert!(check(&mut parts, 100).is_ok());
+    assert!(check(&mut parts, BOUNDS).is_ok());
     parts.headers.append("x-one-more", HeaderValue::from_static("1"));
-    assert_eq!(check(&mut parts, 100).unwrap_err().code.number, 1007);
+    assert_eq!(check(&mut parts, BOUNDS).unwrap_err().code.number, 1007);
 }
 
 #[test]
@@ -148,7 +170,7 @@ fn names_with_an_underscore_are_dropped() {
         "/",
         &[("host", "a"), ("x_forwarded_for", "1"), ("accept", "x")],
     );
-    check(&mut parts, 100).unwrap();
+    check(&mut parts, BOUNDS).unwrap();
     assert_eq!(
         parts.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
         ["host", "accept"]

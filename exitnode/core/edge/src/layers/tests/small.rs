@@ -17,6 +17,7 @@ use super::{
 use crate::{
     body::{self, Body},
     fault::Fault,
+    rules::HeadBounds,
     visit::{Arrival, Routed, Visit},
 };
 
@@ -65,7 +66,8 @@ async fn rescue_renders_faults_and_leaves_answers_alone() {
 
 #[tokio::test]
 async fn strict_names_the_host_or_refuses() {
-    let layer = StrictLayer { headers: 2 };
+    let bounds = HeadBounds { fields: 2, bytes: 100 };
+    let layer = StrictLayer { bounds };
     let mut service = layer.layer(below(|visit: Visit| async move {
         assert_eq!(
             (visit.authority.host.as_str(), visit.authority.text.as_str()),
@@ -84,6 +86,12 @@ async fn strict_names_the_host_or_refuses() {
         .extend(["a", "b"].map(|name| (http::HeaderName::from_static(name), "1".parse().unwrap())));
     assert_eq!(
         service.call(arrival(&shared(), many)).await.unwrap_err().code.number,
+        1007
+    );
+    let mut long = get(HOST);
+    long.headers_mut().insert("a", "b".repeat(100).parse().unwrap());
+    assert_eq!(
+        service.call(arrival(&shared(), long)).await.unwrap_err().code.number,
         1007
     );
 }
