@@ -103,6 +103,9 @@ impl RequestId {
     }
 }
 
+/// The field that tells app and visitor a request's id.
+pub(crate) const REQUEST_ID: &str = "x-hawse-request-id";
+
 /// Makes request ids. They need to be unique, not secret: SplitMix64 costs 2 ns, a cryptographic source 500.
 #[derive(Debug)]
 pub(crate) struct RequestIds {

@@ -23,6 +23,7 @@ use crate::link::{Counters, Link};
 use crate::splice;
 
 /// Serves the streams of a link until it is over, and then waits for the last of them (they end with the link).
+/// Not cancel safe: dropping it cuts every stream off.
 pub(crate) async fn serve_streams(link: &Arc<Link>) {
     let mut streams = JoinSet::new();
     loop {

@@ -31,7 +31,7 @@ pub struct Dialed {
 }
 
 impl Dialed {
-    /// Reports the link and runs it until it is over. Dropping it ends the link at once.
+    /// Reports the link and runs it until it is over. Not cancel safe: dropping it ends the link at once.
     pub async fn run(self) {
         self.tunnel.run(self.connected).await;
     }

@@ -65,7 +65,7 @@ impl Listening {
         self.endpoint.local_addr()
     }
 
-    /// Accepts until `Tunnel::close`, then waits for the last link to end. Dropping it ends every link at once.
+    /// Accepts until `Tunnel::close`, then waits for the last link to end. Not cancel safe: dropping it ends every link at once.
     pub async fn run(self) {
         let mut connections = JoinSet::new();
         loop {

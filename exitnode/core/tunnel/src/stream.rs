@@ -32,6 +32,7 @@ pub enum OpenError {
 }
 
 /// Opens a stream on the first of `links` that can: nothing was sent to the app before, so trying the next is safe.
+/// Cancel safe: a stream that was half open is reset.
 pub(crate) async fn open(links: &[Arc<Link>], tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
     let opening = stream_open::build(tunnel_uid, visitor).map_err(|why| OpenError::LinkLost(why.to_string()))?;
     let mut last = OpenError::NoAgent;

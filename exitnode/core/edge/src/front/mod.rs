@@ -70,7 +70,8 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Serves one connection until it ends. `drain` turns true when the listener stops.
+    /// Serves one connection until it ends. `drain` turns true when the listener stops. Not cancel safe: dropping it cuts
+    /// the connection and its requests off.
     pub(crate) async fn serve(
         self: Arc<Self>,
         socket: TcpStream,

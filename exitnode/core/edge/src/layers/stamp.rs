@@ -11,10 +11,12 @@ use http::{HeaderValue, Response};
 use tower::{Layer, Service};
 
 use super::Boxed;
-use crate::{body::Body, visit::Arrival};
+use crate::{
+    body::Body,
+    visit::{Arrival, REQUEST_ID},
+};
 
 pub(crate) const SERVED_BY: &str = "x-hawse-served-by";
-pub(crate) const REQUEST_ID: &str = "x-hawse-request-id";
 
 /// See the module.
 #[derive(Debug, Clone)]

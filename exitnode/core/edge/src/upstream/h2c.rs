@@ -55,7 +55,7 @@ impl Channel {
     }
 }
 
-/// Serves one request.
+/// Serves one request. Not cancel safe: dropping it resets the stream to the app, as it should.
 pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcome {
     let (about, request) = http1::prepare(routed, Towards::H2c)?;
     let (head, body) = request.into_parts();

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, response, uri};
 
-use crate::{fault::Fault, rules};
+use crate::{fault::Fault, rules, visit};
 
 /// How the app is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ fn tell(headers: &mut HeaderMap, told: Told<'_>) -> Result<(), Fault> {
     headers.insert("x-forwarded-for", value(&told.visitor.to_canonical().to_string())?);
     headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
     headers.insert("x-forwarded-host", authority.clone());
-    headers.insert(crate::layers::stamp::REQUEST_ID, value(told.request_id)?);
+    headers.insert(visit::REQUEST_ID, value(told.request_id)?);
     headers.insert(header::HOST, authority);
     Ok(())
 }

@@ -104,7 +104,7 @@ impl Answer {
     }
 }
 
-/// Serves one request.
+/// Serves one request. Not cancel safe: dropping it resets the stream to the app, as it should.
 pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcome {
     let (about, request) = prepare(routed, Towards::Http1)?;
     let answer = exchange(up, &about, request).await?;

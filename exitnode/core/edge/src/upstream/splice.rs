@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{counters::Counters, limits};
 
-/// Runs until both sides ended, one broke, or nothing moved for `idle`. Dropping it cuts both off.
+/// Runs until both sides ended, one broke, or nothing moved for `idle`. Not cancel safe: dropping it cuts both off.
 pub(super) async fn run<V, A>(visitor: V, app: A, idle: Duration, counters: &Counters)
 where
     V: AsyncRead + AsyncWrite,

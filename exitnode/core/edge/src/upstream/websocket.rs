@@ -22,7 +22,8 @@ use crate::{
     visit::{Protocol, Routed},
 };
 
-/// Serves one handshake, and after it the connection in a task of its own.
+/// Serves one handshake, and after it the connection in a task of its own. Not cancel safe: dropping it before the answer
+/// resets the stream to the app.
 pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed) -> Outcome {
     if !routed.request.is_end_stream() {
         return Err(Fault::bad_request("A WebSocket handshake has no body."));
