@@ -12,7 +12,7 @@ const FILE_LINES: usize = 500;
 /// Files under the first column (a prefix of the path, `*`: all) may name none of the second, except those under the third.
 const RULES: &str = "
 proto/src/              | tokio hyper quinn rand std::time std::fs std::net::TcpStream | - | proto is pure
-edge/src/               | hawse_tunnel hawse_core quinn  | - | the edge gets streams through its Dialer
+edge/src/               | hawse_tunnel hawse_core        | - | the edge gets streams through its Dialer
 tunnel/src/             | hawse_edge hawse_core hyper    | - | the tunnel reads no HTTP of visitors
 *                       | pyo3                           | src/python.rs | python.rs alone crosses into Python
 edge/src/layers/        | crate::front crate::stack crate::upstream crate::listener crate::edge crate::dial | - | a layer knows what is below it as a Service only
@@ -20,7 +20,7 @@ edge/src/upstream/      | crate::front crate::stack crate::respond crate::listen
 edge/src/front/         | crate::upstream crate::route crate::respond crate::dial crate::listener crate::edge | - | a front end hands requests to the stack
 edge/src/               | crate::front crate::stack crate::listener | edge/src/front/ edge/src/stack.rs edge/src/listener.rs edge/src/edge.rs | imports go down
 edge/src/               | text/html problem+json         | edge/src/respond.rs | respond.rs alone makes pages
-edge/src/               | h3 h3_quinn                    | edge/src/front/h3 | the front end alone knows HTTP/3
+edge/src/               | h3 h3_quinn quinn              | edge/src/front/h3 edge/src/front/mod.rs | front/h3 alone knows HTTP/3
 tunnel/src/sessions.rs  | quinn h2 tokio::net            | - | decisions name no transport
 tunnel/src/admission.rs | quinn h2 tokio                 | - | decisions name no transport
 tunnel/src/identity.rs  | quinn h2 tokio                 | - | parsing does no I/O

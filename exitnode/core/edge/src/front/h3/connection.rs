@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{front::Front, limits, visit::Connection};
 
-/// Serves a connection until it ends. `drain` turns true when the listener stops.
+/// Serves a connection until it ends. `drain` turns true when the listener stops. Not cancel safe: dropping it gives up the
+/// connection's requests.
 pub(super) async fn serve(
     front: Arc<Front>,
     quic: quinn::Connection,
