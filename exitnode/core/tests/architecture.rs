@@ -108,10 +108,15 @@ fn violations(path: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// All paths that the code names, `use a::{b, c::d}` taken apart.
+/// All paths that the code names outside strings, `use a::{b, c::d}` taken apart.
 fn names(code: &str) -> Vec<String> {
     let (mut found, mut prefixes, mut path) = (Vec::new(), vec![String::new()], String::new());
-    for c in code.chars() {
+    let mut in_string = false;
+    for c in code.replace("\\\"", "").replace("'\"'", "").chars() {
+        in_string ^= c == '"';
+        if in_string {
+            continue;
+        }
         if c.is_alphanumeric() || c == '_' || c == ':' {
             path.push(c);
             continue;

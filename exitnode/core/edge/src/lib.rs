@@ -23,6 +23,7 @@ mod route;
 mod rules;
 mod shared;
 mod stack;
+mod stalls;
 mod tasks;
 mod upstream;
 mod visit;

@@ -16,11 +16,12 @@ use tokio::{
 use crate::{
     caps::Caps,
     dial::Dialer,
-    front::{Alpn, Entrance, Front, Stalls, server_config},
+    front::{Alpn, Entrance, Front, server_config},
     limits::{self, Limits},
     respond::Pages,
     shared::Shared,
     stack,
+    stalls::Stalls,
     tasks::{StopOnDrop, Tasks},
     upstream::Upstream,
     visit::RequestIds,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use http::HeaderValue;
 
-use crate::{certs::Certificates, counters::Totals, front::Stalls, limits, route::Routes};
+use crate::{certs::Certificates, counters::Totals, limits, route::Routes, stalls::Stalls};
 
 /// See the module.
 #[derive(Debug, Default)]

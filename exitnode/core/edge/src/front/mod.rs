@@ -8,7 +8,6 @@ mod h3;
 mod half_close;
 mod meter;
 mod reader;
-mod stalls;
 mod tls;
 
 use std::{
@@ -36,7 +35,6 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 pub(crate) use self::{
     h3::Entrance,
-    stalls::Stalls,
     tls::{Alpn, server_config},
 };
 use self::{
@@ -51,6 +49,7 @@ use crate::{
     limits::{self, Limits},
     shared::Shared,
     stack::Stack,
+    stalls::Stalls,
     tasks::Tasks,
     visit::{Arrival, Connection, Protocol, RequestIds},
 };

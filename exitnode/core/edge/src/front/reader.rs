@@ -17,10 +17,10 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::stalls::{Stalled, Stalls};
 use crate::{
     body::{Body, BoxError},
     limits,
+    stalls::{Stalled, Stalls},
     tasks::Tasks,
     visit::Running,
 };

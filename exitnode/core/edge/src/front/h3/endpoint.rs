@@ -53,6 +53,7 @@ impl Entrance {
     }
 
     /// Lets visitors in until `drain` turns true, then refuses them until it is stopped. Their connections are among `tasks`.
+    /// Not cancel safe: dropping it ends every connection at once.
     pub(crate) async fn run(self, front: Arc<Front>, caps: Arc<Caps>, tasks: Tasks, drain: watch::Receiver<bool>) {
         let handshakes = Arc::new(Semaphore::new(limits::H3_HANDSHAKES));
         let mut stopping = drain.clone();

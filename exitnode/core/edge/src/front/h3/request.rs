@@ -21,9 +21,9 @@ use crate::{
     front::{
         Front,
         reader::{OwedBody, Stalling},
-        stalls::Stalls,
     },
     limits,
+    stalls::Stalls,
     visit::{Arrival, Connection},
 };
 
@@ -36,8 +36,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Serves the request. True: its connection has had too many streams without one, and must end. Dropping it resets the
-    /// stream and gives the request up at the app.
+    /// Serves the request. True: its connection has had too many streams without one, and must end. Not cancel safe: dropping
+    /// it resets the stream and gives the request up at the app.
     pub(super) async fn serve(mut self, resolver: RequestResolver<Guarded, Bytes>) -> bool {
         let header_timeout = self.front.limits.header_timeout;
         let Ok(Ok((request, stream))) = timeout(header_timeout, resolver.resolve_request()).await else {

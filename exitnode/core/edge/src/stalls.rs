@@ -43,7 +43,7 @@ impl Stalls {
     }
 
     /// One more waits, since that time.
-    pub(super) fn enter(&self, since: Instant) -> Stalled {
+    pub(crate) fn enter(&self, since: Instant) -> Stalled {
         let (sender, cut) = oneshot::channel();
         let mut waiting = self.waiting();
         waiting.numbers += 1;
@@ -66,9 +66,9 @@ impl Stalls {
 }
 
 /// One answer that waits; forgotten when it is dropped.
-pub(super) struct Stalled {
+pub(crate) struct Stalled {
     /// When the wait began that this stands for.
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
     cut: oneshot::Receiver<()>,
     number: u64,
     stalls: Stalls,
@@ -76,7 +76,7 @@ pub(super) struct Stalled {
 
 impl Stalled {
     /// Ready when it has to make room.
-    pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.cut).poll(cx).map(|_| ())
     }
 }
