@@ -115,7 +115,11 @@ class Node:
         self.listening = True
         logger.info(
             "serving",
-            extra={"https": self._listeners.address(self._listeners.https_port), "agents": self._listeners.agents_port},
+            extra={
+                "https": self._listeners.address(self._listeners.https_port),
+                "http3": self._listeners.serves_http3,
+                "agents": self._listeners.agents_port,
+            },
         )
 
     def check_ports(self) -> None:

@@ -91,7 +91,11 @@ def test_a_service_comes_and_goes_with_the_address_type(api: Api) -> None:
 
     api.apply(exit_node("served", "eu-west", address={"type": "Service", "service": {"type": "ClusterIP"}}))
     (service,) = wait_for("the Service", services)
-    assert {(port["port"], port["protocol"]) for port in service["spec"]["ports"]} == {(443, "TCP"), (7443, "UDP")}
+    assert {(port["port"], port["protocol"]) for port in service["spec"]["ports"]} == {
+        (443, "TCP"),
+        (443, "UDP"),
+        (7443, "UDP"),
+    }
     wait_for(
         "its address",
         lambda: (api.get("exitnode", "served") or {})["status"]["addresses"] == [service["spec"]["clusterIP"]],

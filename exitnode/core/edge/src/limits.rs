@@ -56,6 +56,9 @@ pub(crate) const H3_UNI_STREAMS: u32 = 8;
 pub(crate) const H3_WASTE_BURST: u32 = 1000;
 /// See [`H3_WASTE_BURST`].
 pub(crate) const H3_WASTE_PER_SECOND: u32 = 50;
+/// What one answer that a visitor took whole earns back of them: clients may send reserved frames with each request, to keep
+/// servers honest (RFC 9114, 7.2.8), and some do.
+pub(crate) const H3_WASTE_EARNED: u32 = 2;
 /// Streams of one HTTP/3 connection that brought no request (reset, malformed or late head); then it ends by GOAWAY. h3
 /// remembers each for as long as the connection lives.
 pub(crate) const H3_VAIN_STREAMS: u32 = 1000;

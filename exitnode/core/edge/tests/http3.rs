@@ -188,6 +188,16 @@ async fn a_hundred_requests_at_once_each_get_their_answer() {
 }
 
 #[tokio::test]
+async fn a_busy_visitor_with_reserved_frames_is_not_taken_for_a_flood() {
+    let scene = Scene::new(echo).await;
+    let visitor = scene.h3().await;
+    // More than H3_WASTE_BURST; h3's client sends a reserved frame at the end of each.
+    for n in 0..1200 {
+        assert_eq!(visitor.get(&format!("/{n}")).await.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn an_app_that_breaks_off_is_never_taken_for_one_that_ended() {
     let scene = Scene::new(says(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")).await;
     let failed = scene.h3().await.ask(get("/").body(Bytes::new()).unwrap()).await;
@@ -259,10 +269,11 @@ async fn the_visitor_s_cancel_reaches_the_app() {
 
 #[tokio::test]
 async fn other_protocols_say_where_http_3_is() {
-    let fleet = |https_port| ir::Object {
+    let fleet = |https_port, agents_port| ir::Object {
         key: "fleet".into(),
         object: Some(ir::object::Object::Fleet(ir::Fleet {
             https_port,
+            agents_port,
             certificate_id: "certificate/fleet".into(),
             ..ir::Fleet::default()
         })),
@@ -272,24 +283,28 @@ async fn other_protocols_say_where_http_3_is() {
         b"HTTP/1.1 200 OK\r\nalt-svc: h3=\":1\"\r\ncontent-length: 0\r\n\r\n",
     ))
     .await;
-    scene.edge.apply(fleet(0)).unwrap();
+    scene.edge.apply(fleet(0, 7443)).unwrap();
     assert_eq!(
         scene.ask(ask).await.headers["alt-svc"],
         "h3=\":1\"",
         "no public port is known"
     );
-    scene.edge.apply(fleet(8443)).unwrap();
+    scene.edge.apply(fleet(8443, 7443)).unwrap();
     assert_eq!(scene.ask(ask).await.headers["alt-svc"], "h3=\":8443\"; ma=86400");
     let mut h2 = scene.h2().await;
     let answer = soon(h2.send_request(get("/").body(no_body()).unwrap())).await.unwrap();
     assert_eq!(answer.headers()["alt-svc"], "h3=\":8443\"; ma=86400");
+
+    scene.edge.apply(fleet(443, 443)).unwrap();
+    let there = scene.ask(ask).await;
+    assert_eq!(there.headers["alt-svc"], "h3=\":1\"", "agents have the UDP port");
 
     let off = EdgeOptions {
         http3_off: true,
         ..EdgeOptions::default()
     };
     let scene = Scene::with(off, tunnel("u1", HOST), echo).await;
-    scene.edge.apply(fleet(8443)).unwrap();
+    scene.edge.apply(fleet(8443, 7443)).unwrap();
     assert!(!scene.ask(ask).await.headers.contains_key("alt-svc"));
     let free = tokio::net::UdpSocket::bind(scene.addr).await;
     assert!(free.is_ok(), "no UDP socket is held");

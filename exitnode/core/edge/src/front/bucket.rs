@@ -38,6 +38,11 @@ impl Bucket {
         Ok(())
     }
 
+    /// Gives tokens back, up to the burst.
+    pub(super) fn earn(&mut self, tokens: u32) {
+        self.tokens = self.tokens.saturating_add(tokens).min(self.burst);
+    }
+
     fn refill(&mut self, now: Instant) {
         let earned = now.saturating_duration_since(self.filled).as_secs();
         if earned > 0 {
@@ -45,7 +50,7 @@ impl Bucket {
             let earned = u32::try_from(earned)
                 .unwrap_or(u32::MAX)
                 .saturating_mul(self.per_second);
-            self.tokens = self.tokens.saturating_add(earned).min(self.burst);
+            self.earn(earned);
         }
     }
 }

@@ -61,9 +61,10 @@ impl Asked {
                 _ = self.watch.left() => None,
                 sent = answering => sent,
             };
-            if let Some(mut sending) = sent
-                && !acknowledged(&mut self.watch, &self.front.tails).await
-            {
+            let Some(mut sending) = sent else { return };
+            if acknowledged(&mut self.watch, &self.front.tails).await {
+                self.ledger.served();
+            } else {
                 sending.stop_stream(Code::H3_REQUEST_CANCELLED);
             }
         };

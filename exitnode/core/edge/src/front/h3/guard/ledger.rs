@@ -1,7 +1,7 @@
 //! What one connection has cost so far. Past a bound the connection is closed with H3_EXCESSIVE_LOAD.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -32,13 +32,18 @@ impl Ledger {
 
     /// So many resets, or frames and streams that carry nothing.
     pub(in crate::front::h3) fn waste(&self, count: u32) {
-        let mut bucket = self.waste.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket();
         if (0..count).any(|_| bucket.spend(Instant::now()).is_err()) {
             self.close(
                 Code::H3_EXCESSIVE_LOAD,
                 b"too many resets, or frames that carry nothing",
             );
         }
+    }
+
+    /// A visitor took a whole answer.
+    pub(in crate::front::h3) fn served(&self) {
+        self.bucket().earn(limits::H3_WASTE_EARNED);
     }
 
     /// A stream brought no request. True once a connection has had so many that it must end: h3 never forgets them.
@@ -56,6 +61,10 @@ impl Ledger {
         if kept > limits::H3_KEPT_BYTES {
             self.close(Code::H3_EXCESSIVE_LOAD, b"too many heads that are not whole");
         }
+    }
+
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.waste.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn close(&self, code: Code, reason: &[u8]) {
