@@ -18,6 +18,7 @@ mod gate;
 mod layers;
 mod limits;
 mod listener;
+mod patience;
 mod respond;
 mod route;
 mod rules;

@@ -105,7 +105,7 @@ mod tests {
             limits: Limits::default(),
             pages: Pages::default(),
             served_by: None,
-            upstream: Upstream::new(NoDialer, Default::default(), &Limits::default()),
+            upstream: Upstream::new(NoDialer, Default::default(), &Default::default(), &Limits::default()),
         });
         let names: Vec<&str> = name_of(&stack)
             .split('<')

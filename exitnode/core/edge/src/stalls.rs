@@ -2,7 +2,7 @@
 //! stopped for minutes makes room for whoever has just begun to.
 //!
 //! An answer that waits holds buffers all the way to the app, about 1.5 MB (measured), so this is what bounds an exit node's
-//! memory under visitors who stop reading; the patience of a single one is reader.rs's.
+//! memory under visitors who stop reading; the patience with a single one is patience.rs's.
 
 use std::{
     collections::BTreeMap,

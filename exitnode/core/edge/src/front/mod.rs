@@ -40,13 +40,14 @@ pub(crate) use self::{
 use self::{
     half_close::HalfClose,
     meter::Metered,
-    reader::{OwedBody, Stalling, StreamExecutor},
+    reader::{OwedBody, StreamExecutor},
 };
 use crate::{
     body::{self, Body},
     caps::Place,
     layers::Boxed,
     limits::{self, Limits},
+    patience::Stalling,
     shared::Shared,
     stack::Stack,
     stalls::Stalls,

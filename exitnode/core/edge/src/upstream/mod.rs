@@ -31,6 +31,7 @@ use crate::{
     layers::{Boxed, Outcome},
     limits::{self, Limits},
     route::{AppProtocol, Tunnel},
+    stalls::Stalls,
     tasks::Tasks,
     visit::{Connection, Protocol, Routed},
 };
@@ -40,17 +41,19 @@ use crate::{
 pub(crate) struct Upstream<D> {
     dialer: D,
     tasks: Tasks,
+    stalls: Stalls,
     /// Of WebSockets, if the tunnel has no own.
     idle: Duration,
     random: &'static dyn rustls::crypto::SecureRandom,
 }
 
 impl<D: Dialer> Upstream<D> {
-    pub(crate) fn new(dialer: D, tasks: Tasks, limits: &Limits) -> Self {
+    pub(crate) fn new(dialer: D, tasks: Tasks, stalls: &Stalls, limits: &Limits) -> Self {
         let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
         Self {
             dialer,
             tasks,
+            stalls: stalls.clone(),
             idle: limits.idle_timeout,
             random,
         }

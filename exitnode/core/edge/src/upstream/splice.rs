@@ -10,10 +10,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
-use crate::{counters::Counters, limits};
+use crate::{counters::Counters, limits, patience::Clock};
 
 /// Runs until both sides ended, one broke, or nothing moved for `idle`. Not cancel safe: dropping it cuts both off.
 pub(super) async fn run<V, A>(visitor: V, app: A, idle: Duration, counters: &Counters)
@@ -26,14 +26,26 @@ where
     let note = || *moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     let (visitor_reads, visitor_writes) = split(visitor);
     let (app_reads, app_writes) = split(app);
-    // An app may stand in a debugger: towards it only the idle limit holds.
-    let up = copy(visitor_reads, app_writes, idle, |bytes| {
+    // An app may stand in a debugger: towards it only the idle limit holds. A visitor owes what it was sent (patience.rs).
+    let clock = Clock::of_task();
+    let up = copy(visitor_reads, app_writes, |step| {
         note();
-        counters.took(bytes);
+        if let Step::Read(bytes) = step {
+            counters.took(bytes);
+        }
     });
-    let down = copy(app_reads, visitor_writes, limits::READER_STALL.min(idle), |bytes| {
+    let down = copy(app_reads, visitor_writes, |step| {
         note();
-        counters.gave(bytes);
+        let owed = match step {
+            Step::Read(bytes) => {
+                counters.gave(bytes);
+                Some(bytes)
+            }
+            Step::Wrote => None,
+        };
+        if let Some(clock) = &clock {
+            clock.owe(owed);
+        }
     });
     let silence = async {
         while last() + idle > Instant::now() {
@@ -47,26 +59,25 @@ where
     }
 }
 
+/// What one direction has just done.
+enum Step {
+    Read(usize),
+    /// All that was read, to the last byte.
+    Wrote,
+}
+
 /// One direction: what is read is written and flushed at once, the end is passed on as an end.
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    stall: Duration,
-    moved: impl Fn(usize),
-) -> io::Result<()> {
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, did: impl Fn(Step)) -> io::Result<()> {
     let mut buffer = vec![0; limits::SPLICE_BUFFER_BYTES];
     loop {
         let count = from.read(&mut buffer).await?;
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
-            return timeout(stall, to.shutdown()).await?;
+            return to.shutdown().await;
         };
-        moved(count);
-        timeout(stall, async {
-            to.write_all(bytes).await?;
-            to.flush().await
-        })
-        .await??;
-        moved(0);
+        did(Step::Read(count));
+        to.write_all(bytes).await?;
+        to.flush().await?;
+        did(Step::Wrote);
     }
 }
 
@@ -75,6 +86,7 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+    use crate::{patience::Stalling, stalls::Stalls};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -115,7 +127,8 @@ mod tests {
             let _ = app.write_all(&[0; 64 << 10]).await;
         };
         let counters = Counters::default();
-        tokio::join!(run(near, far, HOUR, &counters), fill);
-        assert_eq!(begin.elapsed(), limits::READER_STALL);
+        let spliced = Stalling::new(run(near, far, HOUR, &counters), &Stalls::default());
+        let (outcome, ()) = tokio::join!(spliced, fill);
+        assert_eq!((outcome, begin.elapsed()), (None, limits::READER_STALL));
     }
 }

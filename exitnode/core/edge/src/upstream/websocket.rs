@@ -19,6 +19,7 @@ use crate::{
     dial::Dialer,
     fault::Fault,
     layers::Outcome,
+    patience::Stalling,
     visit::{Protocol, Routed},
 };
 
@@ -67,12 +68,18 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed) -> Ou
     let response = opened(&answer.response, over_h2);
     let channel = answer.into_channel();
     about.connection.set_upgraded();
+    let spliced = Stalling::new(
+        async move {
+            if let Some((visitor, app)) = both(visitor, app, channel).await {
+                splice::run(TokioIo::new(visitor), TokioIo::new(app), idle, &ticket.tunnel.counters).await;
+            }
+            // The ticket counts it as in flight, the connection against the caps, until here.
+            drop((ticket, about));
+        },
+        &up.stalls,
+    );
     up.tasks.spawn(async move {
-        if let Some((visitor, app)) = both(visitor, app, channel).await {
-            splice::run(TokioIo::new(visitor), TokioIo::new(app), idle, &ticket.tunnel.counters).await;
-        }
-        // The ticket counts it as in flight, the connection against the caps, until here.
-        drop((ticket, about));
+        spliced.await;
     });
     Ok(response)
 }

@@ -18,11 +18,9 @@ use super::{
 };
 use crate::{
     body::Body,
-    front::{
-        Front,
-        reader::{OwedBody, Stalling},
-    },
+    front::{Front, reader::OwedBody},
     limits,
+    patience::Stalling,
     stalls::Stalls,
     visit::{Arrival, Connection},
 };

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::{
     body,
     layers::testing::{Fed, connection, shared},
+    limits,
 };
 
 fn owed(inner: Body) -> OwedBody {
