@@ -109,6 +109,7 @@ async def test_the_app_never_sees_more_than_it_may_and_all_are_served(node: Loop
     async with asyncio.TaskGroup() as group:
         visits = [group.create_task(ask(node, f"127.0.1.{1 + number % 5}")) for number in range(20)]
         await queued(node, lambda count: count == 20 - MOST)
+        await app.until(MOST)
         for _ in visits:
             app.answers.release()
     assert [visit.result() for visit in visits] == [200] * 20
@@ -124,6 +125,7 @@ async def test_an_address_with_many_requests_does_not_starve_another(node: Loopb
         for _ in range(3):
             group.create_task(ask(node, "127.0.2.2"))
         await queued(node, lambda count: count == 33 - MOST)
+        await app.until(MOST)
         for _ in range(33):
             app.answers.release()
     # The greedy one's turn, then the other's, by turns.
