@@ -25,9 +25,9 @@ pub(super) async fn serve(
     drain: watch::Receiver<bool>,
 ) {
     let ledger = Arc::new(Ledger::new(quic.clone()));
-    let section_bytes = front.limits.header_bytes as u64;
-    // Twice, so that a head which is a little too long is answered (431, by h3) before anything is closed.
-    let guarded = Guarded::new(quic, ledger.clone(), 2 * section_bytes);
+    // Twice what is taken: h3's own 431 has no code and no page, so the strict layer refuses before it.
+    let section_bytes = 2 * front.limits.header_bytes as u64;
+    let guarded = Guarded::new(quic, ledger.clone(), section_bytes);
     let mut builder = server::builder();
     // Grease would make clients work for nothing; WebSockets are served by the other protocols.
     builder.max_field_section_size(section_bytes).send_grease(false);
