@@ -137,7 +137,9 @@ impl Listening {
                 },
             }
         }
-        drop(socket);
+        for visitor in waiting(socket) {
+            admit(&front, &caps, &tasks, visitor, &finish);
+        }
         finishing.send_replace(true);
         // Every connection holds a receiver until it has ended.
         drop(finish);
@@ -149,6 +151,20 @@ impl Listening {
             () = deadline(drain) => {}
         }
     }
+}
+
+/// Closes the socket, but not on those who wait in the kernel: they are connected already, and would be reset.
+fn waiting(socket: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(socket) = socket.into_std() else {
+        return Vec::new();
+    };
+    // The runtime may not have heard of them yet, so the kernel is asked.
+    let accepted = std::iter::from_fn(|| socket.accept().ok());
+    let taken = accepted.map(|(stream, peer)| {
+        stream.set_nonblocking(true)?;
+        Ok((TcpStream::from_std(stream)?, peer))
+    });
+    taken.filter_map(io::Result::ok).collect()
 }
 
 /// Resolves when there is a deadline, or can't be one any more.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::Request;
+use tokio::sync::Notify;
 
 use crate::{body::Body, caps, certs::Certificate, gate::Place, route::Tunnel, rules::Authority};
 
@@ -34,6 +35,7 @@ pub(crate) struct Connection {
     _place: caps::Place,
     active: AtomicU64,
     started: AtomicU64,
+    first: Notify,
     upgraded: AtomicBool,
 }
 
@@ -53,6 +55,7 @@ impl Connection {
             _place: place,
             active,
             started,
+            first: Notify::new(),
             upgraded,
         })
     }
@@ -67,6 +70,13 @@ impl Connection {
         self.started.load(Relaxed)
     }
 
+    /// Resolves when there has been a request. For one waiter. Cancel safe.
+    pub(crate) async fn first_request(&self) {
+        if self.started() == 0 {
+            self.first.notified().await;
+        }
+    }
+
     /// From now on it carries a WebSocket.
     pub(crate) fn set_upgraded(&self) {
         self.upgraded.store(true, Relaxed);
@@ -78,7 +88,9 @@ impl Connection {
 
     pub(crate) fn begin(self: &Arc<Self>) -> Running {
         self.active.fetch_add(1, Relaxed);
-        self.started.fetch_add(1, Relaxed);
+        if self.started.fetch_add(1, Relaxed) == 0 {
+            self.first.notify_one();
+        }
         Running(self.clone())
     }
 }

@@ -175,6 +175,10 @@ async fn a_stopping_edge_finishes_what_runs_and_takes_nothing_new() {
     })
     .await;
     let mut idle = scene.h1().await;
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: nobody.t.example\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_reply(&mut idle, false).await.status, 404);
     let mut h1 = scene.h1().await;
     h1.write_all(GET).await.unwrap();
     soon(begun.notified()).await;
@@ -206,6 +210,26 @@ async fn refuses_visitors(scene: &Scene) {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn visitors_that_have_just_connected_when_an_edge_drains_get_an_answer() {
+    let mut scene = Scene::new(echo).await;
+    let (h1, mut silent) = (scene.h1().await, scene.h1().await);
+    // In the kernel's queue, or on its way to a task: the edge has not seen it yet.
+    let queued = std::net::TcpStream::connect(scene.addr).unwrap();
+    queued.set_nonblocking(true).unwrap();
+    scene.drain(PATIENCE);
+    let queued = TcpStream::from_std(queued).unwrap();
+    let queued = scene.tls_over(queued, HOST, &["http/1.1"]).await.unwrap();
+    refuses_visitors(&scene).await;
+    for mut visitor in [queued, h1] {
+        visitor.write_all(GET).await.unwrap();
+        let reply = read_reply(&mut visitor, false).await;
+        assert_eq!((reply.status, reply.headers["connection"].as_str()), (200, "close"));
+    }
+    assert_eq!(soon(silent.read(&mut [0])).await.unwrap(), 0);
+    soon(&mut scene.served).await.unwrap();
 }
 
 /// An app that has the request and never answers.

@@ -229,6 +229,15 @@ where
     }
 }
 
+/// Resolves when the listener drains, for a visitor over HTTP/1.1 that has only just connected once its first request is
+/// there: closed before, it would get no answer at all, and could not tell that from a lost one. (HTTP/2 has GOAWAY for it.)
+async fn draining(drain: &mut watch::Receiver<bool>, connection: &Connection) {
+    let _ = drain.wait_for(|draining| *draining).await;
+    if connection.protocol == Protocol::Http1 {
+        let _ = timeout(limits::DRAIN_FIRST_REQUEST, connection.first_request()).await;
+    }
+}
+
 /// Drives a connection to its end; asks it to finish when the listener drains or nothing was asked for too long.
 async fn drive(served: impl Finish, connection: &Connection, mut drain: watch::Receiver<bool>) {
     let mut served = pin!(served);
@@ -239,7 +248,7 @@ async fn drive(served: impl Finish, connection: &Connection, mut drain: watch::R
         tokio::select! {
             // How it ended concerns nobody: faults were answered, the rest is the visitor leaving.
             _ = served.as_mut() => return,
-            _ = drain.wait_for(|draining| *draining), if !finishing => {}
+            () = draining(&mut drain, connection), if !finishing => {}
             () = sleep_until(look), if !finishing => {
                 if connection.active() > 0 || connection.started() != seen {
                     seen = connection.started();

@@ -153,6 +153,13 @@ impl Scene {
     }
 
     pub async fn tls(&self, sni: &str, alpn: &[&str]) -> io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.addr).await?;
+        tcp.set_nodelay(true)?;
+        self.tls_over(tcp, sni, alpn).await
+    }
+
+    /// The handshake alone.
+    pub async fn tls_over(&self, tcp: TcpStream, sni: &str, alpn: &[&str]) -> io::Result<TlsStream<TcpStream>> {
         let config =
             rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
                 .with_safe_default_protocol_versions()
@@ -161,8 +168,6 @@ impl Scene {
                 .with_no_client_auth();
         let mut config = config;
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let tcp = TcpStream::connect(self.addr).await?;
-        tcp.set_nodelay(true)?;
         let name = ServerName::try_from(sni.to_owned()).unwrap();
         soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
     }
