@@ -170,6 +170,57 @@ async fn trailers_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn a_visitor_that_expects_100_continue_gets_it_before_it_sends_its_body() {
+    let scene = Scene::new(echo).await;
+    let mut visitor = scene.h3().await;
+    let ask = request("POST", "/").header("expect", "100-continue").body(()).unwrap();
+    let mut stream = visitor.requests.send_request(ask).await.unwrap();
+    assert_eq!(soon(stream.recv_response()).await.unwrap().status(), 100);
+    stream.send_data(Bytes::from_static(b"hello")).await.unwrap();
+    stream.finish().await.unwrap();
+    assert_eq!(soon(stream.recv_response()).await.unwrap().status(), 200);
+    let mut body = Vec::new();
+    while let Some(mut data) = soon(stream.recv_data()).await.unwrap() {
+        body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+    }
+    let seen = String::from_utf8(body).unwrap();
+    assert!(seen.ends_with("hello") && !seen.contains("expect"), "{seen}");
+}
+
+#[tokio::test]
+async fn bytes_pass_both_ways_while_neither_side_has_ended() {
+    let scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
+        // Each chunk goes back as it came; the last one ends both.
+        let mut buf = [0; 1024];
+        while let Ok(1..) = stream.read(&mut buf[..1]).await {
+            if stream.write_all(&buf[..1]).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let mut visitor = scene.h3().await;
+    let ask = request("POST", "/").body(()).unwrap();
+    let mut stream = visitor.requests.send_request(ask).await.unwrap();
+    assert_eq!(soon(stream.recv_response()).await.unwrap().status(), 200);
+    for word in ["one", "two", "three"] {
+        stream.send_data(Bytes::from(word)).await.unwrap();
+        let mut echoed = Vec::new();
+        while echoed.len() < word.len() {
+            let mut data = soon(stream.recv_data()).await.unwrap().unwrap();
+            echoed.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+        }
+        assert_eq!(echoed, word.as_bytes());
+    }
+    stream.finish().await.unwrap();
+    assert!(soon(stream.recv_data()).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_hundred_requests_at_once_each_get_their_answer() {
     let scene = Scene::new(echo).await;
     let visitor = std::sync::Arc::new(scene.h3().await);

@@ -334,6 +334,18 @@ async fn an_h2c_app_gets_http_2_with_trailers_over_one_stream() {
     while let Some(done) = soon(asks.join_next()).await {
         done.unwrap();
     }
+    let over_quic = request("POST", "/svc/Method")
+        .header("te", "trailers")
+        .body(Bytes::from_static(b"m3"))
+        .unwrap();
+    let answer = scene.h3().await.ask(over_quic).await.unwrap();
+    assert_eq!(
+        (
+            answer.trailers.as_ref().unwrap()["grpc-status"].to_str().unwrap(),
+            answer.text()
+        ),
+        ("0", "m3".into())
+    );
     assert_eq!(scene.opened(), 1);
 }
 
