@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ SLOTS = 64
 READY_S = 90.0
 """Ready takes 3 to 5 s on two free cores; the rest is for busy machines."""
 STOP_S = 15.0
+RESTART_S = 0.5
+"""Between two looks of the supervisor, so also the pause before a part that ends at once is started again."""
 
 
 class ClusterError(Exception):
@@ -36,7 +39,8 @@ class ClusterError(Exception):
 class Cluster:
     """One embedded cluster in a directory; a context manager that starts it and leaves nothing behind.
 
-    A second run in the same directory finds the data, the port and the certificates of the first.
+    A second run in the same directory finds the data, the port and the certificates of the first. Control plane and
+    proxy are started again when they die, as a kubelet does with static pods; the kill_ methods keep them dead.
     """
 
     def __init__(
@@ -62,6 +66,11 @@ class Cluster:
         self._images = {name: list(command) for name, command in images.items()}
         self._env = dict(os.environ) | dict(env or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._lock = threading.Lock()
+        """For the two above: the supervisor is a thread."""
+        self._ending = threading.Event()
+        self._supervisor: threading.Thread | None = None
         self._slot: socket.socket | None = None
         self._slot_number = 0
 
@@ -98,9 +107,16 @@ class Cluster:
             self._spawn_node(name)
         for part in ("proxy", *(f"node-{name}" for name in self.nodes)):
             self._await_ready(part)
+        self._ending.clear()
+        self._supervisor = threading.Thread(target=self._run_supervisor, name="supervisor", daemon=True)
+        self._supervisor.start()
 
     def stop(self) -> None:
         """End every process; the data stays. Nodes first, so that nothing restarts what others end."""
+        self._ending.set()
+        if self._supervisor is not None:
+            self._supervisor.join()
+            self._supervisor = None
         for parts in (lambda part: part.startswith("node-"), lambda part: part == "proxy", lambda part: True):
             self._end([part for part in self._processes if parts(part)])
         self._end_strays(self.directory)
@@ -117,6 +133,10 @@ class Cluster:
     def kill_control_plane(self) -> None:
         """Kill -9 etcd, API server, controllers and scheduler: they are one process. Pods and Services go on."""
         self._kill("control")
+
+    def pid(self, part: str) -> int:
+        """Process of a part: control, proxy or node-NAME."""
+        return self._processes[part].pid
 
     def start_node(self, name: str) -> None:
         """Start a node (again) and wait until it is ready; its pods start again with it."""
@@ -230,27 +250,40 @@ class Cluster:
         self._spawn(f"node-{name}", "node", *arguments)
 
     def _spawn(self, part: str, subcommand: str, *arguments: str) -> None:
-        old = self._processes.get(part)
-        if old is not None and old.poll() is None:
-            raise ClusterError(f"{part} is running already")
+        with self._lock:
+            old = self._processes.get(part)
+            if old is not None and old.poll() is None:
+                raise ClusterError(f"{part} is running already")
+            self._commands[part] = [
+                str(tool_path("devcluster")),
+                subcommand,
+                "--dir",
+                str(self.directory),
+                "--exit-with-stdin",
+                *arguments,
+            ]
+            self._processes[part] = self._open(part)
+
+    def _open(self, part: str) -> "subprocess.Popen[bytes]":
         (self.directory / f"{part}.ready").unlink(missing_ok=True)
-        command = [
-            str(tool_path("devcluster")),
-            subcommand,
-            "--dir",
-            str(self.directory),
-            "--exit-with-stdin",
-            *arguments,
-        ]
         with (self.logs / f"{part}.log").open("ab") as log:
-            self._processes[part] = subprocess.Popen(
-                command,
+            return subprocess.Popen(
+                self._commands[part],
                 env=self._env,
                 stdin=subprocess.PIPE,  # the lifeline; see --exit-with-stdin
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for this process, which then ends the others in order
             )
+
+    def _run_supervisor(self) -> None:
+        while not self._ending.wait(RESTART_S):
+            with self._lock:
+                for part in ("control", "proxy"):
+                    process = self._processes.get(part)
+                    if process is not None and process.poll() is not None:
+                        self._reap(process)
+                        self._processes[part] = self._open(part)
 
     def _await_ready(self, part: str) -> None:
         process, file = self._processes[part], self.directory / f"{part}.ready"
@@ -273,7 +306,8 @@ class Cluster:
         return "\n".join(text.splitlines()[-lines:])
 
     def _kill(self, part: str) -> None:
-        process = self._processes.pop(part)
+        with self._lock:
+            process = self._processes.pop(part)
         process.kill()
         self._reap(process)
 

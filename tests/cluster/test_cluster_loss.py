@@ -114,3 +114,17 @@ def test_everything_ends_with_the_process_that_started_it_and_the_directory_is_u
     with devcluster.Cluster(directory, [("eu", "eu-west")], {}) as again:
         assert again.kubectl("get", "configmap", "kept", "-o", "name").stdout == "configmap/kept\n"
     assert processes_of(directory) == []
+
+
+@pytest.mark.parametrize("part", ["control", "proxy"])
+def test_a_part_that_dies_is_started_again_and_works(own: devcluster.Cluster, part: str) -> None:
+    kubectl = Kubectl(own, "default")
+    kubectl.apply(build_deployment("web", 1, build_web_pod()), build_service("web"))
+    kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=30s")
+    host = kubectl.get("service", "web")["spec"]["clusterIP"]
+    devcluster.await_true("the Service answers", lambda: answers(host))
+    dead = own.pid(part)
+    os.kill(dead, signal.SIGKILL)
+    devcluster.await_true("it runs again", lambda: own.pid(part) != dead)
+    devcluster.await_true("the Service answers again", lambda: answers(host))
+    devcluster.await_true("the API server is ready", lambda: kubectl("get", "--raw", "/readyz", check=False) == "ok")
