@@ -1,4 +1,4 @@
-"""Step 6: the Tunnel goes and comes back, somebody else wants its name, and the AgentToken is deleted."""
+"""Step 7: the Tunnel goes and comes back, somebody else wants its name, and the AgentToken is deleted."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _CHANGE_S = 20.0
 
 
 def change_things(session: Session) -> None:
-    """Step 6."""
+    """Step 7."""
     delete_tunnel(session)
     session.report.line()
     restore_tunnel(session)
@@ -125,7 +125,7 @@ def _refusal(session: Session) -> Any:
 
 
 def come_back(session: Session) -> None:
-    """For step 7: a new token, a new login, the agent again."""
+    """For step 8: a new token, a new login, the agent again."""
     session.programs.stop(session.serving_agent)  # it has ended; from now on its end would be news
     session.shell.show(f"kubectl apply -f {TUNNEL_FILE}", hop="API server", quiet=True)
     setup.connect_agent(session)

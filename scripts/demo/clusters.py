@@ -37,6 +37,9 @@ class Cluster(Protocol):
     def reachable(self, doors: list[Door], programs: Programs) -> list[Door]:
         """The same doors at addresses that this machine can connect to."""
 
+    def api_server_pid(self) -> int | None:
+        """Process to kill; None: the cluster, or its pods, are not the demo's to kill processes of."""
+
     def save_logs(self, shell: Shell, logs: Path) -> None:
         """After a failure: copy what the cluster knows into the folder of logs. Never raises DemoError."""
 

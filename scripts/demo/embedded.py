@@ -62,6 +62,10 @@ class EmbeddedCluster:
         del programs
         return doors
 
+    def api_server_pid(self) -> int | None:
+        """One process with etcd, controllers and scheduler; the cluster starts it again."""
+        return self.cluster.pid("control")
+
     def save_logs(self, shell: Shell, logs: Path) -> None:
         """Through the API server; the cluster's own are there already."""
         clusters.save_pod_logs(shell, logs, session.SYSTEM)

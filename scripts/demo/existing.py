@@ -81,6 +81,10 @@ class ExistingCluster:
                 ) from exc
         return doors
 
+    def api_server_pid(self) -> int | None:
+        """Not ours to kill."""
+        return None
+
     def save_logs(self, shell: Shell, logs: Path) -> None:
         """Through the API server."""
         clusters.save_pod_logs(shell, logs, session.SYSTEM)

@@ -102,6 +102,10 @@ class KindCluster:
         """Each exit node by a port-forward of its own."""
         return [self._forwarded(door, programs) for door in doors]
 
+    def api_server_pid(self) -> int | None:
+        """Not ours to kill."""
+        return None
+
     def save_logs(self, shell: Shell, logs: Path) -> None:
         """Through the API server."""
         clusters.save_pod_logs(shell, logs, session.SYSTEM)

@@ -41,6 +41,7 @@ class Session:
     visitor: Visitor | None = None
     hostname: str = ""
     url: str = ""
+    app: Program | None = None
     agent: Program | None = None
 
     @property
@@ -59,6 +60,13 @@ class Session:
         if self.visitor is None:
             raise RuntimeError("the visitor is made in step 5")
         return self.visitor
+
+    @property
+    def serving_app(self) -> Program:
+        """The sample app, started in step 4."""
+        if self.app is None:
+            raise RuntimeError("the app is started in step 4")
+        return self.app
 
     @property
     def serving_agent(self) -> Program:

@@ -116,7 +116,8 @@ def apply_fleet(session: Session) -> None:
 def open_tunnel(session: Session) -> None:
     """Step 4."""
     report, shell = session.report, session.shell
-    _start_app(session)
+    start_app(session)
+    report.check(f"the sample app listens on 127.0.0.1:{session.settings.app_port}", held=True)
     shell.show(f"kubectl apply -f {TUNNEL_FILE}", hop="API server", timeout_s=30)
     connect_agent(session)
     wait = f"kubectl wait --for=condition=Ready tunnel/{TUNNEL} -n {NAMESPACE} --timeout={_READY_S}s"
@@ -139,21 +140,32 @@ def connect_agent(session: Session) -> None:
     _wait(session, wait, "operator → AgentToken", why, "deployment/hawse-operator")
     token = f"kubectl get secret {TOKEN}-token -n {NAMESPACE} -o jsonpath='{{.data.token}}'"
     shell.show(f"{token} | base64 -d | hawse login -", hop="agent → exit node (enrolment)")
+    session.report.output(start_agent(session))
+
+
+def start_agent(session: Session) -> str:
+    """Start the agent with the login that is there; return what it said until it was connected to every exit node.
+
+    Raises:
+        DemoError: it did not connect.
+    """
     command = f"hawse http {session.settings.app_port}"
     session.report.command(command)
     agent = session.programs.start(
-        "agent", shlex.split(command), environment=shell.environment, cwd=session.settings.root
+        "agent", shlex.split(command), environment=session.shell.environment, cwd=session.settings.root
     )
     session.agent = agent
     wanted = len(session.doors)
-    shell.until(
+    session.shell.until(
         "the agent's links",
         lambda: agent.output().count("connected to ") >= wanted or not agent.running(),
         timeout_s=_LINKS_S,
     )
-    session.report.output(agent.output())
-    if not agent.running() or "connected to " not in agent.output():
+    said = agent.output()
+    if not agent.running() or "connected to " not in said:
+        session.report.output(said)
         raise DemoError("agent → exit nodes", f"`{command}` did not connect", log=agent.log)
+    return said
 
 
 def _put_helm_on_path(session: Session) -> None:
@@ -163,13 +175,18 @@ def _put_helm_on_path(session: Session) -> None:
         raise DemoError("build", str(exc)) from exc
 
 
-def _start_app(session: Session) -> None:
+def start_app(session: Session) -> None:
+    """Start the sample app and wait until it listens.
+
+    Raises:
+        DemoError: it does not.
+    """
     address = f"127.0.0.1:{session.settings.app_port}"
     session.report.command(f"python examples/app/app.py --port {session.settings.app_port} &")
     app = session.cluster.start_app(session.programs, session.settings.app_port)
     if session.programs.await_output(app, re.compile("(listening on)"), _APP_START_S) is None:
         raise DemoError("app", f"the sample app does not listen on {address}", log=app.log)
-    session.report.check(f"the sample app listens on {address}", held=True)
+    session.app = app
 
 
 def _wait(session: Session, command: str, hop: str, why: Callable[[], str], what: str) -> None:

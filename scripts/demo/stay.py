@@ -1,4 +1,4 @@
-"""Step 7: everything stays up until Ctrl-C, with something to try. Not part of `make demo CHECK=1`."""
+"""Step 8: everything stays up until Ctrl-C, with something to try. Not part of `make demo CHECK=1`."""
 
 import time
 
