@@ -148,3 +148,12 @@ def test_many_stopped_readers_make_room_for_each_other(served: Loopback, app: St
         ask(served)
         assert served.metric("tunnel_requests_in_flight") == STALLED_READERS
     assert most < 448 << 20
+
+
+def test_uploads_that_the_app_does_not_read_stop_nobody_else(served: Loopback, app: StubbornApp) -> None:
+    """More of them than a link's window could hold if it were that of the exit node's side (192 MiB)."""
+    with contextlib.ExitStack() as stalled, ThreadPoolExecutor(40) as pool:
+        for visitor in pool.map(lambda _: http1(served, "POST", "/swallow"), range(200)):
+            stalled.enter_context(visitor)
+        assert app.swallowing == 200
+        ask(served)

@@ -159,7 +159,7 @@ fn waiting(socket: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
         return Vec::new();
     };
     // The runtime may not have heard of them yet, so the kernel is asked.
-    let accepted = std::iter::from_fn(|| socket.accept().ok());
+    let accepted = std::iter::from_fn(|| socket.accept().ok()).take(limits::BACKLOG as usize);
     let taken = accepted.map(|(stream, peer)| {
         stream.set_nonblocking(true)?;
         Ok((TcpStream::from_std(stream)?, peer))

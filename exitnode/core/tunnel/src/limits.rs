@@ -10,10 +10,13 @@ pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Past it: the exit node waits `OPEN_TIMEOUT` for a free one, then tries the tunnel's next link.
 pub const STREAMS_PER_LINK: u32 = 1024;
 
-/// Receive window of a connection, bytes: not what holds a stream back, or a few visitors who stop reading would stop
+/// Receive window of an exit node's side, bytes: not what holds a stream back, or a few visitors who stop reading would stop
 /// everybody behind the same link. Twice what the edge lets stand unread (its `STALLED_READERS`): with more a burst of them
 /// takes hundreds of MB of an exit node (1.45 bytes for each, measured) before the edge has noticed that they don't read.
 pub const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * 192;
+
+/// The same of an agent's side, which nothing relieves of uploads that its app doesn't read: room for all streams.
+pub const AGENT_CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_PER_LINK;
 
 /// Bytes sent and not yet acknowledged on one connection: 100 ms at 640 Mbit/s. Past it: writers wait.
 pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;

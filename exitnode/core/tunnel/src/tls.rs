@@ -86,6 +86,7 @@ pub(crate) fn client_config(trust: &Trust, alpn: &str) -> Result<quinn::ClientCo
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     let mut transport = transport(limits::STREAMS_PER_LINK);
     transport.keep_alive_interval(Some(limits::KEEP_ALIVE));
+    transport.receive_window(limits::AGENT_CONNECTION_WINDOW_BYTES.into());
     config.transport_config(Arc::new(transport));
     Ok(config)
 }
