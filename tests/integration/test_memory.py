@@ -67,12 +67,12 @@ def http1(made: Loopback, method: str, path: str) -> ssl.SSLSocket:
     return visitor
 
 
-def http2(made: Loopback, method: str, path: str, streams: int = 1) -> ssl.SSLSocket:
-    """The same over HTTP/2, with windows so wide that only the socket holds the answers back."""
+def http2(made: Loopback, method: str, path: str, *, streams: int = 1, window: int = (1 << 31) - 1) -> ssl.SSLSocket:
+    """The same over HTTP/2; usually with windows so wide that only the socket holds the answers back."""
     visitor = connect(made, "h2")
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.local_settings = h2.settings.Settings(
-        initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: (1 << 31) - 1}
+        initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window}
     )
     connection.initiate_connection()
     connection.increment_flow_control_window((1 << 30) - 65_535)
@@ -131,12 +131,13 @@ def test_gigabytes_wait_behind_stopped_readers_and_others_are_served(
         assert growth[1] < AGENT_GROWTH_BYTES
 
 
-def test_many_stopped_readers_make_room_for_each_other(served: Loopback, app: StubbornApp) -> None:
+@pytest.mark.parametrize("window", [(1 << 31) - 1, 0], ids=["a socket that is not read", "no window"])
+def test_many_stopped_readers_make_room_for_each_other(served: Loopback, app: StubbornApp, window: int) -> None:
     """One visitor with ten connections could else take all of a pod's memory, 1.5 MB a stream."""
     node, most = served.nodes[0].process, 0
     with contextlib.ExitStack() as stalled:
         for _ in range(5):
-            stalled.enter_context(http2(served, "GET", "/big", streams=80))
+            stalled.enter_context(http2(served, "GET", "/big", streams=80, window=window))
         deadline = time.monotonic() + PATIENCE_S
         while (
             served.metric('tunnel_requests_total{class="2xx"') < 400
