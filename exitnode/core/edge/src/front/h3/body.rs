@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// The body that follows `head`. An app must not be told of a body that isn't there, and HTTP/3 says so only by the stream's
-/// end: where none is expected, that is waited for, `patience` at most. `None`: there is one where Content-Length says none. Not cancel safe:
-/// dropping it drops the stream, whose request is given up.
+/// end: where none is expected, that is waited for, `patience` at most. `None`: there is one where Content-Length says none.
+/// Not cancel safe: dropping it drops the stream, whose request is given up.
 pub(super) async fn after(
     stream: RequestStream<Receiving, Bytes>,
     head: &Request<()>,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     body,
-    guard::{Guarded, Ledger, Sending, Watch},
+    guard::{Guarded, Ledger, Left, Sending, Watch},
 };
 use crate::{
     body::Body,
@@ -72,15 +72,15 @@ impl Asked {
 }
 
 /// Waits until the visitor has all of an answer that is sent: a connection that is closed forgets the rest, and until then it
-/// takes memory. False: it has not, and must make room.
+/// takes memory. False: it wants no more, is gone, or must make room.
 async fn acknowledged(watch: &mut Watch, tails: &Stalls) -> bool {
     let sent = Instant::now();
-    if timeout(limits::READER_NOTICED, watch.left()).await.is_ok() {
-        return true;
+    if let Ok(left) = timeout(limits::READER_NOTICED, watch.left()).await {
+        return left == Left::WithAll;
     }
     let mut tail = tails.enter(sent);
     tokio::select! {
-        _ = watch.left() => true,
+        left = watch.left() => left == Left::WithAll,
         () = poll_fn(|cx| tail.poll_cut(cx)) => false,
         () = sleep_until(sent + limits::READER_STALL) => false,
     }

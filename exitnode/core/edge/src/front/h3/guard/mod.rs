@@ -28,7 +28,7 @@ pub(super) use self::{
     ledger::Ledger,
     receiving::Receiving,
     sending::Sending,
-    streams::{RequestStream, Watch},
+    streams::{Left, RequestStream, Watch},
 };
 use crate::limits;
 
