@@ -39,7 +39,10 @@ class Core:
         """
 
     def serve_links(self, ticket: int, bind: str, identity: bytes) -> None:
-        """Listen for agents (UDP; ALPN hawse/1 with client certificate, hawse-enroll/1 without). Payload Identity."""
+        """Listen for agents (UDP; ALPN hawse/1 with client certificate, hawse-enroll/1 without). Payload Identity.
+
+        The listeners of serve_edge take them too, over TCP and with the same identity.
+        """
 
     def rotate_identity(self, identity: bytes) -> None:
         """Certificate and roots of handshakes from now on; connections stay. Payload Identity."""

@@ -97,6 +97,8 @@ class TunnelCore:
     async def serve_links(self, bind: str, identity: core_pb2.Identity, *, timeout_s: float = 10.0) -> None:
         """Listen for agents on `bind` (UDP); links come as LinkUp events with `dialed` False.
 
+        From now on the listeners of serve_edge() take agents too, over TCP (told apart by ALPN).
+
         Raises:
             ListenError: the address is taken or not ours.
             RejectedError: the identity is not usable.
@@ -138,7 +140,7 @@ class TunnelCore:
 
     # --- agent -----------------------------------------------------------------------------------------------------
     async def dial(self, request: core_pb2.DialRequest) -> LinkUp:
-        """Connect to an exit node and return once the node has accepted us.
+        """Connect to an exit node and return once the node has accepted us: one attempt, over one transport.
 
         The same LinkUp also comes through events(), before the link's frames: use one of the two. Cancelling it closes
         a link that comes up later, unseen.
@@ -260,7 +262,8 @@ class TunnelCore:
 
     def _on_link_up(self, link: int, message: core_pb2.LinkUp) -> None:
         dialed = message.ticket not in self._listening
-        up = LinkUp(link, message.alpn, message.remote, message.peer_certificate, message.ca, dialed)
+        proved = message.peer_certificate, message.ca
+        up = LinkUp(link, message.alpn, message.remote, *proved, dialed, message.transport)
         if dialed and not self._settle(message.ticket, up):
             self._unseen.add(link)
             self._core.close_link(link, 0, "not wanted any more")

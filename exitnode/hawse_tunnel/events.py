@@ -12,9 +12,9 @@ class EndedBy(StrEnum):
     US = "us"
     PEER = "peer"
     TIMEOUT = "timeout"
-    """Nothing was heard for the idle time (15 s): the peer or the network is gone."""
+    """Nothing was heard for a while (4.5 s; 15 s during an enrolment): the peer or the network is gone."""
     TRANSPORT = "transport"
-    """QUIC or TLS broke, or the peer's process lost the connection's state."""
+    """QUIC, TCP or TLS broke, or the peer's process lost the connection's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class LinkUp:
     """Only on a link that was dialled with ca_sha256: the CA that matched, DER."""
     dialed: bool
     """True on the side that called dial()."""
+    transport: int
+    """core_pb2.TRANSPORT_QUIC or .TRANSPORT_TCP."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,33 @@
 """Links whose network does not do what it should: relays and proxies between two cores of this process."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.cores import Ca, Peer, free_port, linked, peer
+from tests.support.cores import (
+    NAME,
+    Ca,
+    Peer,
+    ask,
+    bind_shop,
+    enrol_request,
+    free_port,
+    hello,
+    link_request,
+    linked,
+    peer,
+    publish_shop,
+    serve_visitors,
+)
 
-from hawse_tunnel.events import EndedBy, LinkDown
+from hawse_api import names
+from hawse_api.ir import core_pb2, frames_pb2
+from hawse_tunnel import errors
+from hawse_tunnel.events import EndedBy, FrameReceived, LinkDown, LinkUp
+
+TCP = core_pb2.DialRequest(transport=core_pb2.TRANSPORT_TCP)
 
 
 @pytest.fixture
@@ -20,6 +40,33 @@ async def node() -> AsyncIterator[Peer]:
 async def agent() -> AsyncIterator[Peer]:
     async with peer() as made:
         yield made
+
+
+@pytest.fixture
+def ca() -> Ca:
+    return Ca()
+
+
+@pytest.fixture
+async def edge(node: Peer, ca: Ca) -> str:
+    """Where an exit node takes visitors, and agents over TCP."""
+    publish_shop(node, ca)
+    await node.core.serve_links(f"127.0.0.1:{free_port()}", ca.issue())
+    return await serve_visitors(node)
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[tuple[str, int]]:
+    """Answers with the path that it was asked for."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):  # not HTTP: hung up
+            body = (await reader.readuntil(b"\r\n\r\n")).split()[1]
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()
 
 
 class Relay(asyncio.DatagramProtocol):
@@ -60,3 +107,75 @@ async def test_a_black_hole_is_left_within_five_seconds_by_both_sides(node: Peer
     assert (down.link, down.by, down.reason) == (ours.link, EndedBy.TIMEOUT, "the agent has not answered for 3 s")
     assert (left.link, left.by) == (theirs.link, EndedBy.TIMEOUT)
     assert left.reason == "nothing was heard of the exit node for 4.5 s"
+
+
+async def test_agents_and_visitors_share_a_tcp_port(
+    node: Peer, agent: Peer, ca: Ca, edge: str, app: tuple[str, int]
+) -> None:
+    ours, theirs = await linked(node, agent, edge, ca, TCP)
+    assert (ours.transport, theirs.transport) == (core_pb2.TRANSPORT_TCP, core_pb2.TRANSPORT_TCP)
+    assert (theirs.remote, theirs.dialed, ours.dialed) == (edge, True, False)
+    bind_shop(agent, node, app, ours, theirs)
+    answers = await asyncio.gather(*(ask(edge, ca, f"/{number}") for number in range(20)))
+    assert [(status, body) for status, _, body in answers] == [(200, b"/%d" % number) for number in range(20)]
+    snapshot = node.core.snapshot()
+    assert [link.transport for link in snapshot.links] == [core_pb2.TRANSPORT_TCP]
+    assert (snapshot.connections_total, snapshot.handshakes_failed) == (20, 0), "agents are no visitors"
+
+
+async def test_over_tcp_too_the_reason_arrives_before_the_end(node: Peer, agent: Peer, ca: Ca, edge: str) -> None:
+    ours, _ = await linked(node, agent, edge, ca, TCP)
+    refused = frames_pb2.Refused(code="HAWSE-2003", message="the token was deleted", final=True)
+    node.core.send(ours.link, frames_pb2.Frame(refused=refused))
+    node.core.close_link(ours.link, 2003, "revoked")
+    down = await agent.wait(LinkDown)
+    assert (down.code, down.reason, down.by) == (2003, "revoked", EndedBy.PEER)
+    assert [event.frame.refused for event in agent.seen if isinstance(event, FrameReceived)] == [refused]
+    assert (await node.wait(LinkDown)).by is EndedBy.US
+
+
+async def test_an_agent_enrols_over_tcp(node: Peer, agent: Peer, ca: Ca, edge: str) -> None:
+    request = enrol_request(edge, ca.sha256())
+    request.MergeFrom(TCP)
+    up = await agent.core.dial(request)
+    assert (up.ca, up.transport) == (ca.der, core_pb2.TRANSPORT_TCP)
+    agent.core.send(up.link, hello())
+    ours = await node.wait(LinkUp)
+    assert (ours.alpn, ours.peer_certificate) == (names.ALPN_ENROL, b"")
+    await node.wait(FrameReceived)
+
+
+def stranger(ca: Ca) -> core_pb2.Identity:
+    """An agent that trusts the exit node, and is not trusted by it."""
+    identity = Ca().issue("agent")
+    identity.roots[:] = [ca.der]
+    return identity
+
+
+async def test_over_tcp_too_strangers_are_told_apart(agent: Peer, ca: Ca, edge: str) -> None:
+    for identity, name, error, words in [
+        (Ca().issue("agent"), NAME, errors.UntrustedError, "could not prove that it is"),
+        (ca.issue("agent"), "connect.elsewhere.test", errors.UntrustedError, "elsewhere"),
+        (stranger(ca), NAME, errors.CertificateError, "HAWSE-2016"),
+    ]:
+        request = link_request(edge, identity, name)
+        request.MergeFrom(TCP)
+        with pytest.raises(error, match=words):
+            await agent.core.dial(request)
+
+
+async def test_a_port_without_an_exit_node_is_unreachable_and_one_without_agents_speaks_another_version(
+    node: Peer, agent: Peer, ca: Ca, app: tuple[str, int]
+) -> None:
+    publish_shop(node, ca)
+    visitors_only = await serve_visitors(node)
+    for address, error in [
+        (f"127.0.0.1:{free_port()}", errors.UnreachableError),
+        (f"{app[0]}:{app[1]}", errors.UnreachableError),
+        (visitors_only, errors.VersionError),
+    ]:
+        request = link_request(address, ca.issue("agent"))
+        request.MergeFrom(TCP)
+        request.timeout_ms = 500
+        with pytest.raises(error):
+            await agent.core.dial(request)

@@ -116,15 +116,26 @@ def hello(slot: str = "a") -> frames_pb2.Frame:
     return frames_pb2.Frame(hello=frames_pb2.Hello(min_version=1, max_version=1, slot=slot))
 
 
-async def linked(node: Peer, agent: Peer, address: str, ca: Ca) -> tuple[LinkUp, LinkUp]:
-    """The same link as the node and as the agent sees it."""
-    theirs = await agent.core.dial(link_request(address, ca.issue("agent")))
+async def linked(
+    node: Peer, agent: Peer, address: str, ca: Ca, request: core_pb2.DialRequest | None = None
+) -> tuple[LinkUp, LinkUp]:
+    """The same link as the node and as the agent sees it; `request` says what else than QUIC it goes over."""
+    asked = link_request(address, ca.issue("agent"))
+    asked.MergeFrom(request or core_pb2.DialRequest())
+    theirs = await agent.core.dial(asked)
     agent.core.send(theirs.link, hello())
     return await node.wait(LinkUp), theirs
 
 
 async def serve_shop(node: Peer, agent: Peer, address: str, ca: Ca, app: tuple[str, int]) -> str:
     """The whole way of a visitor, up to `app`; returns where the edge listens."""
+    publish_shop(node, ca)
+    bind_shop(agent, node, app, *await linked(node, agent, address, ca))
+    return await serve_visitors(node)
+
+
+def publish_shop(node: Peer, ca: Ca) -> None:
+    """A tunnel "uid-1", as the operator would announce it."""
     site = ca.issue("shop.tunnels.example.test")
     chain, key = (
         pem(site.chain[0]),
@@ -145,9 +156,16 @@ async def serve_shop(node: Peer, agent: Peer, address: str, ca: Ca, app: tuple[s
         app_protocol=ir_pb2.APP_PROTOCOL_HTTP1,
     )
     assert node.core.apply(ir_pb2.Object(key="tunnel/uid-1", tunnel=tunnel)) == ""
-    ours, theirs = await linked(node, agent, address, ca)
+
+
+def bind_shop(agent: Peer, node: Peer, app: tuple[str, int], ours: LinkUp, theirs: LinkUp) -> None:
+    """Visitors of the tunnel go over this link to `app`."""
     agent.core.attach(theirs.link, {"uid-1": app})
     node.core.bind_link(ours.link, ["uid-1"])
+
+
+async def serve_visitors(node: Peer) -> str:
+    """Where the edge listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         edge = f"127.0.0.1:{probe.getsockname()[1]}"

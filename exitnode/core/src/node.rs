@@ -219,7 +219,7 @@ async fn serve_links(node: &Node, ticket: u64, address: SocketAddr, identity: &I
     match node.tunnel.listen(ticket, address, identity) {
         Ok(listening) => {
             node.done(ticket, Ok(()));
-            listening.run().await;
+            listening.run(node.edge.agents()).await;
         }
         Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
     }

@@ -102,7 +102,7 @@ async def test_links_of_a_listener_are_not_dialed(script: Script) -> None:
     script.tell("done", ticket)
     await serve
     script.link_up(3, ticket)
-    assert script.seen() == [LinkUp(3, names.ALPN_LINK, "r", b"", b"", False)]
+    assert script.seen() == [LinkUp(3, names.ALPN_LINK, "r", b"", b"", False, core_pb2.TRANSPORT_UNSPECIFIED)]
 
 
 async def test_a_listener_that_fails_raises_listen_error(script: Script) -> None:

@@ -8,12 +8,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use crate::shared::Shared;
+use crate::{limits, shared::Shared};
 
 /// Counts the connections of one listener.
 #[derive(Debug)]
 pub(crate) struct Caps {
-    shared: Arc<Shared>,
+    /// Where visitors are counted; none for connections of which it is not known yet whose they are.
+    shared: Option<Arc<Shared>>,
     total: usize,
     per_address: usize,
     open: Mutex<Open>,
@@ -29,7 +30,17 @@ struct Open {
 impl Caps {
     pub(crate) fn new(shared: Arc<Shared>, total: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
-            shared,
+            shared: Some(shared),
+            total,
+            per_address,
+            open: Mutex::default(),
+        })
+    }
+
+    /// Places that nobody counts.
+    pub(crate) fn uncounted(total: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self {
+            shared: None,
             total,
             per_address,
             open: Mutex::default(),
@@ -38,18 +49,24 @@ impl Caps {
 
     /// A place for a connection from `address`, or none; counted either way.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let totals = &self.shared.totals;
-        totals.total.fetch_add(1, Relaxed);
+        let totals = self.shared.as_ref().map(|shared| &shared.totals);
+        if let Some(totals) = totals {
+            totals.total.fetch_add(1, Relaxed);
+        }
         let address = visitor_of(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let here = open.by_address.get(&address).copied().unwrap_or(0);
         if open.total >= self.total || here >= self.per_address {
-            totals.refused.fetch_add(1, Relaxed);
+            if let Some(totals) = totals {
+                totals.refused.fetch_add(1, Relaxed);
+            }
             return None;
         }
         open.total += 1;
         open.by_address.insert(address, here + 1);
-        totals.open.fetch_add(1, Relaxed);
+        if let Some(totals) = totals {
+            totals.open.fetch_add(1, Relaxed);
+        }
         Some(Place {
             caps: self.clone(),
             address,
@@ -61,8 +78,18 @@ impl Caps {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).total
     }
 
+    /// A connection that came in was none of a visitor.
+    pub(crate) fn forget(&self, was_refused: bool) {
+        if let Some(shared) = &self.shared {
+            shared.totals.total.fetch_sub(1, Relaxed);
+            shared.totals.refused.fetch_sub(was_refused.into(), Relaxed);
+        }
+    }
+
     fn leave(&self, address: IpAddr) {
-        self.shared.totals.open.fetch_sub(1, Relaxed);
+        if let Some(shared) = &self.shared {
+            shared.totals.open.fetch_sub(1, Relaxed);
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.total = open.total.saturating_sub(1);
         if let Some(count) = open.by_address.get_mut(&address) {
@@ -79,6 +106,49 @@ impl Caps {
 pub(crate) struct Place {
     caps: Arc<Caps>,
     address: IpAddr,
+}
+
+/// Where a TCP connection comes in, before it is known whose it is.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    visitors: Arc<Caps>,
+    /// Past the caps of visitors: those who may still be agents.
+    unheard: Arc<Caps>,
+}
+
+/// A connection whose ClientHello was not read yet.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    place: Place,
+    /// There is room for a visitor, not for an agent only.
+    is_welcome: bool,
+}
+
+impl Doors {
+    pub(crate) fn new(visitors: Arc<Caps>) -> Self {
+        let unheard = Caps::uncounted(limits::UNHEARD, limits::UNHEARD_PER_ADDRESS);
+        Self { visitors, unheard }
+    }
+
+    /// Lets a connection from `address` in; counted as a visitor until it turns out to be an agent.
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Guest> {
+        let visitor = self.visitors.enter(address);
+        let is_welcome = visitor.is_some();
+        let place = visitor.or_else(|| self.unheard.enter(address))?;
+        Some(Guest { place, is_welcome })
+    }
+
+    /// It was an agent, which the tunnel server counts.
+    pub(crate) fn leave(&self, agent: &Guest) {
+        self.visitors.forget(!agent.is_welcome);
+    }
+}
+
+impl Guest {
+    /// The place of a visitor, if there is one.
+    pub(crate) fn visitor(self) -> Option<Place> {
+        self.is_welcome.then_some(self.place)
+    }
 }
 
 impl Drop for Place {

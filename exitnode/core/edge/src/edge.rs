@@ -10,8 +10,10 @@ use hawse_proto::{
     ir::{Object, object},
 };
 use rustls::crypto::aws_lc_rs;
+use tokio::sync::mpsc;
 
 use crate::{
+    agents::AgentHandshake,
     dial::Dialer,
     listener::{BindError, Listening},
     shared::Shared,
@@ -92,6 +94,11 @@ impl<D: Dialer> Edge<D> {
     /// Listens for visitors on TCP and, for HTTP/3, on UDP; inside a tokio runtime. Served once the result's `run` is awaited.
     pub fn bind(&self, addr: SocketAddr, options: EdgeOptions) -> Result<Listening, BindError> {
         Listening::bind(self.dialer.clone(), self.shared.clone(), addr, &options)
+    }
+
+    /// Agents that connect to the listeners' TCP ports come out here from now on; dropped, or without it, they are refused.
+    pub fn agents(&self) -> mpsc::Receiver<AgentHandshake> {
+        self.shared.agents.receive()
     }
 
     /// Fills in the edge's part of a snapshot: counters of tunnels and connections.

@@ -5,6 +5,7 @@
 //!
 //! Order of a request: listener -> front -> stack (layers) -> upstream -> Dialer. limits.rs has every bound.
 
+mod agents;
 mod body;
 mod caps;
 mod certs;
@@ -29,6 +30,7 @@ mod tasks;
 mod upstream;
 mod visit;
 
+pub use agents::AgentHandshake;
 pub use dial::{AppStream, DialError, Dialer};
 pub use edge::Edge;
 pub use listener::{BindError, Listening};

@@ -11,6 +11,13 @@ use hawse_proto::core::EdgeOptions;
 pub(crate) const BACKLOG: i32 = 4096;
 /// Pause after a failed accept (out of file descriptors), so that the loop doesn't spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections past the caps of visitors whose ClientHello is read all the same: an agent among them is let in, since visitors
+/// must not lock agents out. Past it they are closed unheard.
+pub(crate) const UNHEARD: usize = 256;
+/// The same from one address.
+pub(crate) const UNHEARD_PER_ADDRESS: usize = 8;
+/// Agents that wait for the tunnel server to take them over. Past it they are closed, and dial again.
+pub(crate) const AGENT_HANDSHAKES: usize = 64;
 /// Chunks and fields that hyper buffers of one HTTP/1.1 connection; past it reading stops until they are consumed.
 pub(crate) const H1_BUFFER_BYTES: usize = 64 << 10;
 /// Unread bytes of one HTTP/2 request; the visitor may not send more until the app reads. Envoy's edge page: 64 KiB; four

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    caps::Caps,
+    caps::{Caps, Doors},
     dial::Dialer,
     front::{Alpn, Entrance, Front, server_config},
     limits::{self, Limits},
@@ -82,12 +82,13 @@ impl Listening {
             upstream,
         });
         let caps = Caps::new(shared.clone(), limits.connections, limits.connections_per_address);
-        let tls = server_config(Arc::new(CertificatesOf(shared.clone())), Alpn::Tcp)?.into();
+        let tls = server_config(Arc::new(CertificatesOf(shared.clone())), Alpn::Tcp)?;
         let front = Arc::new(Front {
             shared,
             limits,
             tls,
             stack,
+            doors: Doors::new(caps.clone()),
             ids: request_ids()?,
             tasks: tasks.clone(),
             http3: quic.is_some(),
@@ -131,14 +132,14 @@ impl Listening {
                 () = &mut ordered => break,
                 _ = sweep.tick() => front.shared.routes.sweep(Instant::now()),
                 accepted = socket.accept() => match accepted {
-                    Ok((stream, peer)) => admit(&front, &caps, &tasks, (stream, peer), &finish),
+                    Ok((stream, peer)) => admit(&front, &tasks, (stream, peer), &finish),
                     // Out of file descriptors or memory: wait for connections to end, the others go on.
                     Err(_) => sleep(limits::ACCEPT_PAUSE).await,
                 },
             }
         }
         for visitor in waiting(socket) {
-            admit(&front, &caps, &tasks, visitor, &finish);
+            admit(&front, &tasks, visitor, &finish);
         }
         finishing.send_replace(true);
         // Every connection holds a receiver until it has ended.
@@ -193,14 +194,10 @@ async fn moved(drain: &mut watch::Receiver<Option<Instant>>) {
 }
 
 /// Gives the connection to a task of its own, or closes it.
-fn admit(
-    front: &Arc<Front>,
-    caps: &Arc<Caps>,
-    tasks: &Tasks,
-    (stream, peer): (TcpStream, SocketAddr),
-    finish: &watch::Receiver<bool>,
-) {
-    let Some(place) = caps.enter(peer.ip()) else { return };
+fn admit(front: &Arc<Front>, tasks: &Tasks, (stream, peer): (TcpStream, SocketAddr), finish: &watch::Receiver<bool>) {
+    let Some(place) = front.doors.enter(peer.ip()) else {
+        return;
+    };
     // Without it small answers wait for the visitor's ACK; failure costs 40 ms, not correctness.
     let _ = stream.set_nodelay(true);
     let socket = socket2::SockRef::from(&stream);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use http::HeaderValue;
 
-use crate::{certs::Certificates, counters::Totals, limits, route::Routes, stalls::Stalls};
+use crate::{agents::Agents, certs::Certificates, counters::Totals, limits, route::Routes, stalls::Stalls};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ pub(crate) struct Shared {
     pub(crate) certificates: Certificates,
     pub(crate) totals: Totals,
     pub(crate) stalls: Stalls,
+    pub(crate) agents: Agents,
     /// The fleet's public port of visitors, if HTTP/3 is there too; 0: it is not, or no fleet is known.
     pub(crate) http3_port: AtomicU32,
 }

@@ -1,6 +1,6 @@
 //! May this connection come in? Counts of handshakes, links and addresses against limits.rs. Pure: no sockets, no time.
 //!
-//! Who a peer is and what it may serve is decided later, in Python. Called by server.rs alone.
+//! Who a peer is and what it may serve is decided later, in Python. Called by server/ alone.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,6 +21,13 @@ pub(crate) enum Phase {
     Handshake,
     Link,
     Enrolment,
+}
+
+impl Phase {
+    /// What a handshake has become.
+    pub(crate) fn of(enrols: bool) -> Self {
+        if enrols { Self::Enrolment } else { Self::Link }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The agent's end of streams: each one becomes a TCP connection to the app.
 //!
 //! A stream that cannot be served is reset with the number of a HAWSE code; on success nothing is said, which saves a
-//! round trip. A probe is answered by ending it. How many streams there may be at once is QUIC's own limit (`limits::STREAMS_PER_LINK`). Called by hub.rs.
+//! round trip. A probe is answered by ending it. How many streams there may be at once is the transport's own limit (`limits::STREAMS_PER_LINK`). Called by hub.rs.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +13,6 @@ use hawse_proto::codes::{self, Code};
 use hawse_proto::frames::{StreamOpen, stream_open::Kind};
 use hawse_proto::limits::STREAM_OPEN_MAX_BYTES;
 use hawse_proto::stream_open::{self, OpenDecoder};
-use quinn::{RecvStream, SendStream};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -21,6 +20,7 @@ use tokio::time::timeout;
 use crate::limits::{CONNECT_TIMEOUT, OPENING_TIMEOUT};
 use crate::link::{Counters, Link};
 use crate::splice;
+use crate::transport::{RecvHalf, Stream};
 
 /// Serves the streams of a link until it is over, and then waits for the last of them (they end with the link).
 /// Not cancel safe: dropping it cuts every stream off.
@@ -28,11 +28,11 @@ pub(crate) async fn serve_streams(link: &Arc<Link>) {
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = link.connection.accept_bi() => match accepted {
-                Ok((send, recv)) => {
-                    streams.spawn(serve(link.clone(), send, recv));
+            accepted = link.connection.accept() => match accepted {
+                Some(stream) => {
+                    streams.spawn(serve(link.clone(), stream));
                 }
-                Err(_) => break,
+                None => break,
             },
             Some(_) = streams.join_next() => {}
         }
@@ -40,11 +40,11 @@ pub(crate) async fn serve_streams(link: &Arc<Link>) {
     while streams.join_next().await.is_some() {}
 }
 
-async fn serve(link: Arc<Link>, mut send: SendStream, mut recv: RecvStream) {
+async fn serve(link: Arc<Link>, (mut send, mut recv): Stream) {
     let opening = timeout(OPENING_TIMEOUT, read_opening(&mut recv)).await;
     let opening = opening.unwrap_or(Err(codes::BAD_FRAME));
     if matches!(&opening, Ok((open, _)) if open.kind() == Kind::Probe) {
-        let _ = send.finish(); // the whole answer; an error: nobody waits for it any more
+        send.finish(); // the whole answer
         return;
     }
     let _counted = Counted::new(link.counters.clone());
@@ -52,8 +52,8 @@ async fn serve(link: Arc<Link>, mut send: SendStream, mut recv: RecvStream) {
         Ok((app, rest)) => splice::run((send, recv), app, rest, &link.counters).await,
         Err(code) => {
             // Both directions: the exit node learns it whether it is reading or still sending.
-            let _ = send.reset(code.number.into());
-            let _ = recv.stop(code.number.into());
+            send.reset(code.number);
+            recv.stop(code.number);
         }
     }
 }
@@ -73,11 +73,11 @@ async fn connect(link: &Link, opening: Opening) -> Result<(TcpStream, Bytes), Co
     }
 }
 
-async fn read_opening(recv: &mut RecvStream) -> Opening {
+async fn read_opening(recv: &mut RecvHalf) -> Opening {
     let mut decoder = OpenDecoder::default();
     loop {
-        let chunk = recv.read_chunk(STREAM_OPEN_MAX_BYTES, true).await.ok().flatten();
-        let mut input = chunk.ok_or(codes::BAD_FRAME)?.bytes;
+        let bytes = recv.read(STREAM_OPEN_MAX_BYTES).await.ok().flatten();
+        let mut input = bytes.ok_or(codes::BAD_FRAME)?;
         match stream_open::next(&mut decoder, &mut input) {
             Ok(Some(open)) => return Ok((open, input)),
             Ok(None) => {}

@@ -1,4 +1,4 @@
-//! Why there is no link, and why a link ended: QUIC's reasons in our words. Pure.
+//! Why there is no link, and why a link ended: the reasons of QUIC, TLS and TCP in our words. Pure.
 //!
 //! A dial's faults are one class for each thing its caller can do (hawse_tunnel/errors.py has the same tree); the text
 //! comes last and names the peer. Called by dial.rs, server.rs and link.rs.
@@ -9,14 +9,22 @@ use quinn::ConnectionError;
 
 use crate::identity::IdentityError;
 use crate::link::Closing;
+use crate::transport::End;
 
 /// TLS alerts as QUIC carries them, RFC 9001 section 4.8.
 const ALERT: u64 = 0x100;
-const ALERT_LAST: u64 = 0x1ff;
-/// RFC 8446 section 6.
-const CERTIFICATE_EXPIRED: u64 = ALERT + 45;
-/// RFC 7301 section 3.2.
-const NO_APPLICATION_PROTOCOL: u64 = ALERT + 120;
+/// RFC 8446 section 6: alerts about our certificate.
+const BAD_CERTIFICATE: u8 = 42;
+const CERTIFICATE_EXPIRED: u8 = 45;
+const CERTIFICATE_UNKNOWN: u8 = 46;
+const UNKNOWN_CA: u8 = 48;
+/// A signature does not fit: another CA with the same name.
+const DECRYPT_ERROR: u8 = 51;
+const CERTIFICATE_REQUIRED: u8 = 116;
+/// RFC 7301 section 3.2, and RFC 8446: a port for visitors that takes no agents knows neither our protocol nor our name.
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+const ACCESS_DENIED: u8 = 49;
+const UNRECOGNISED_NAME: u8 = 112;
 /// RFC 9000 section 20.1.
 const CONNECTION_REFUSED: u64 = 0x2;
 
@@ -97,43 +105,91 @@ pub(crate) struct Dialled {
     pub(crate) address: String,
     pub(crate) server_name: String,
     pub(crate) alpn: String,
+    /// "UDP", "TCP", "TCP, through the proxy proxy.example.com:3128"
+    pub(crate) way: String,
 }
 
 impl Dialled {
     pub(crate) fn unanswered(&self, seconds: f32) -> DialFault {
-        let Self { address, .. } = self;
+        let Self { address, way, .. } = self;
         DialFault::Unreachable(format!(
-            "no answer from the exit node at {address} (UDP) within {seconds} s"
+            "no answer from the exit node at {address} ({way}) within {seconds} s"
         ))
     }
 
-    pub(crate) fn fault(&self, error: &ConnectionError) -> DialFault {
+    pub(crate) fn unreachable(&self, why: impl std::fmt::Display) -> DialFault {
+        let Self { address, way, .. } = self;
+        DialFault::Unreachable(format!("no way to the exit node at {address} ({way}): {why}"))
+    }
+
+    pub(crate) fn bad_name(&self) -> DialFault {
+        DialFault::Rejected(format!("{:?} is not a DNS name", self.server_name))
+    }
+
+    /// The exit node could not prove itself; rustls says why.
+    fn untrusted(&self, why: &str) -> DialFault {
         let Self {
-            address,
-            server_name,
-            alpn,
+            address, server_name, ..
         } = self;
+        let why = plain(why);
+        DialFault::Untrusted(format!(
+            "the exit node at {address} could not prove that it is {server_name}: {why}"
+        ))
+    }
+
+    pub(crate) fn other_protocol(&self) -> DialFault {
+        let Self { address, alpn, way, .. } = self;
+        DialFault::Version(format!(
+            "the exit node at {address} does not speak {alpn} ({way}): one side has to be updated"
+        ))
+    }
+
+    /// A TLS alert of the exit node, RFC 8446 section 6; `None`: none that tells what to do.
+    fn alert(&self, alert: u8) -> Option<DialFault> {
+        let address = &self.address;
+        match alert {
+            NO_APPLICATION_PROTOCOL | ACCESS_DENIED | UNRECOGNISED_NAME => Some(self.other_protocol()),
+            CERTIFICATE_EXPIRED => Some(DialFault::Expired(format!(
+                "the exit node at {address} says that our certificate has expired"
+            ))),
+            BAD_CERTIFICATE..=CERTIFICATE_UNKNOWN | UNKNOWN_CA | DECRYPT_ERROR | CERTIFICATE_REQUIRED => {
+                Some(DialFault::Certificate(format!(
+                    "the exit node at {address} does not accept our certificate (TLS alert {alert})"
+                )))
+            }
+            _ => None,
+        }
+    }
+
+    /// TLS on TCP, or what lies below it, failed.
+    pub(crate) fn io_fault(&self, error: &std::io::Error) -> DialFault {
+        let Some(why) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return self.unreachable(error);
+        };
+        match why {
+            rustls::Error::AlertReceived(alert) => self
+                .alert((*alert).into())
+                .unwrap_or_else(|| self.unreachable(format_args!("the exit node ended the handshake: {why}"))),
+            rustls::Error::InvalidCertificate(_) => self.untrusted(&why.to_string()),
+            rustls::Error::NoApplicationProtocol => self.other_protocol(),
+            why => self.unreachable(format_args!("what answers is no exit node ({why})")),
+        }
+    }
+
+    pub(crate) fn fault(&self, error: &ConnectionError) -> DialFault {
+        let address = &self.address;
         match error {
-            ConnectionError::TransportError(why) if is_alert(why.code.into()) => DialFault::Untrusted(format!(
-                "the exit node at {address} could not prove that it is {server_name}: {}",
-                plain(&why.reason)
-            )),
-            ConnectionError::ConnectionClosed(close) => match close.error_code.into() {
-                NO_APPLICATION_PROTOCOL => DialFault::Version(format!(
-                    "the exit node at {address} does not speak {alpn}: one side has to be updated"
-                )),
-                CERTIFICATE_EXPIRED => DialFault::Expired(format!(
-                    "the exit node at {address} says that our certificate has expired"
-                )),
-                CONNECTION_REFUSED => {
-                    DialFault::Unreachable(format!("the exit node at {address} has no room for another connection"))
+            ConnectionError::TransportError(why) if alert(why.code.into()).is_some() => self.untrusted(&why.reason),
+            ConnectionError::ConnectionClosed(close) => {
+                let code = u64::from(close.error_code);
+                if code == CONNECTION_REFUSED {
+                    let full = format!("the exit node at {address} has no room for another connection");
+                    return DialFault::Unreachable(full);
                 }
-                code if is_alert(code) => DialFault::Certificate(format!(
-                    "the exit node at {address} does not accept our certificate (TLS alert {})",
-                    code - ALERT
-                )),
-                _ => DialFault::Unreachable(format!("the exit node at {address} ended the handshake: {error}")),
-            },
+                alert(code).and_then(|alert| self.alert(alert)).unwrap_or_else(|| {
+                    DialFault::Unreachable(format!("the exit node at {address} ended the handshake: {error}"))
+                })
+            }
             ConnectionError::ApplicationClosed(close) => DialFault::Unreachable(format!(
                 "the exit node at {address} closed the connection: {}",
                 String::from_utf8_lossy(&close.reason)
@@ -152,8 +208,9 @@ impl Dialled {
     }
 }
 
-fn is_alert(code: u64) -> bool {
-    (ALERT..=ALERT_LAST).contains(&code)
+/// The TLS alert in an error code of QUIC, RFC 9001 section 4.8.
+fn alert(code: u64) -> Option<u8> {
+    u8::try_from(code.checked_sub(ALERT)?).ok()
 }
 
 /// rustls's words for people: without its prefix and the names of its types.
@@ -169,32 +226,24 @@ fn plain(reason: &str) -> &str {
 }
 
 /// Why a link ended. `ours` is what we closed it with, if we did.
-pub(crate) fn link_down(error: &ConnectionError, ours: Option<&Closing>) -> LinkDown {
-    let down = |code: u32, reason: String, by: &str| LinkDown {
+pub(crate) fn link_down(end: End, ours: Option<&Closing>) -> LinkDown {
+    let (code, reason, by) = match (end, ours) {
+        (End::Us, Some(ours)) => {
+            let by = if ours.lost { "timeout" } else { "us" };
+            (ours.code, ours.reason.clone(), by)
+        }
+        (End::Us, None) => (0, String::new(), "us"),
+        (End::Peer { code, reason }, _) => (code, reason, "peer"),
+        (End::Silence, _) => {
+            let silence = crate::limits::IDLE_TIMEOUT.as_secs();
+            (0, format!("nothing was heard of the peer for {silence} s"), "timeout")
+        }
+        (End::Failed(why), _) => (0, why, "transport"),
+    };
+    LinkDown {
         code,
         reason,
         by: by.to_owned(),
-    };
-    match error {
-        ConnectionError::LocallyClosed => {
-            let (code, reason) = ours.map_or((0, String::new()), |ours| (ours.code, ours.reason.clone()));
-            let lost = ours.is_some_and(|ours| ours.lost);
-            down(code, reason, if lost { "timeout" } else { "us" })
-        }
-        ConnectionError::ApplicationClosed(close) => down(
-            u32::try_from(close.error_code.into_inner()).unwrap_or(0),
-            String::from_utf8_lossy(&close.reason).into_owned(),
-            "peer",
-        ),
-        ConnectionError::TimedOut => {
-            let silence = crate::limits::IDLE_TIMEOUT.as_secs();
-            down(0, format!("nothing was heard of the peer for {silence} s"), "timeout")
-        }
-        ConnectionError::ConnectionClosed(_)
-        | ConnectionError::TransportError(_)
-        | ConnectionError::Reset
-        | ConnectionError::VersionMismatch
-        | ConnectionError::CidsExhausted => down(0, error.to_string(), "transport"),
     }
 }
 
@@ -202,13 +251,14 @@ pub(crate) fn link_down(error: &ConnectionError, ours: Option<&Closing>) -> Link
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use quinn::{ApplicationClose, ConnectionClose, TransportErrorCode};
+    use quinn::{ConnectionClose, TransportErrorCode};
 
     fn dialled() -> Dialled {
         Dialled {
             address: "203.0.113.7:7443".into(),
             server_name: "connect.example.test".into(),
             alpn: "hawse/1".into(),
+            way: "UDP".into(),
         }
     }
 
@@ -227,6 +277,8 @@ mod tests {
             (closed_with_alert(120), codes::VERSION_MISMATCH),
             (closed_with_alert(45), codes::CERTIFICATE_EXPIRED),
             (closed_with_alert(48), codes::CERTIFICATE_REFUSED),
+            (closed_with_alert(51), codes::CERTIFICATE_REFUSED),
+            (closed_with_alert(80), codes::NO_EXIT_NODE),
             (ConnectionError::TimedOut, codes::NO_EXIT_NODE),
             (ConnectionError::VersionMismatch, codes::VERSION_MISMATCH),
             (ConnectionError::Reset, codes::NO_EXIT_NODE),
@@ -251,10 +303,6 @@ mod tests {
 
     #[test]
     fn a_link_down_says_who_ended_it() {
-        let close = ApplicationClose {
-            error_code: 2003u32.into(),
-            reason: Bytes::from_static(b"revoked"),
-        };
         let closing = |lost| {
             Some(Closing {
                 code: 2015,
@@ -262,16 +310,20 @@ mod tests {
                 lost,
             })
         };
+        let peer = End::Peer {
+            code: 2003,
+            reason: "revoked".to_owned(),
+        };
         let table = [
-            (ConnectionError::ApplicationClosed(close), None, (2003, "peer")),
-            (ConnectionError::LocallyClosed, closing(false), (2015, "us")),
-            (ConnectionError::LocallyClosed, closing(true), (2015, "timeout")),
-            (ConnectionError::TimedOut, None, (0, "timeout")),
-            (ConnectionError::Reset, None, (0, "transport")),
+            (peer, None, (2003, "peer")),
+            (End::Us, closing(false), (2015, "us")),
+            (End::Us, closing(true), (2015, "timeout")),
+            (End::Silence, None, (0, "timeout")),
+            (End::Failed("reset".to_owned()), None, (0, "transport")),
         ];
-        for (error, ours, (code, by)) in table {
-            let down = link_down(&error, ours.as_ref());
-            assert_eq!((down.code, down.by.as_str()), (code, by), "{error}");
+        for (end, ours, (code, by)) in table {
+            let down = link_down(end.clone(), ours.as_ref());
+            assert_eq!((down.code, down.by.as_str()), (code, by), "{end:?}");
         }
     }
 }

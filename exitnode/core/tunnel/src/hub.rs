@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hawse_proto::core::{LinkDown, LinkStats, LinkUp, Upstream};
 use hawse_proto::frame::FrameError;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::fault::link_down;
@@ -22,6 +22,7 @@ use crate::limits::{CLOSE_GRACE, TUNNELS_PER_LINK};
 use crate::link::{Control, Link, run_control};
 use crate::sessions::{LinkId, Sessions};
 use crate::stream::{self, AppStream, OpenError};
+use crate::transport::{Connection, Stream};
 use crate::{agent, pulse, tls};
 
 /// What happens on links, in order for each link. Called on the runtime's thread: must not block.
@@ -47,8 +48,7 @@ pub struct Tunnel {
 struct State {
     links: HashMap<LinkId, Arc<Link>>,
     sessions: Sessions,
-    /// Endpoints that accept.
-    servers: Vec<quinn::Endpoint>,
+    servers: Vec<Server>,
     /// Endpoints that dialled, one a link.
     clients: HashMap<LinkId, quinn::Endpoint>,
     closed: bool,
@@ -106,9 +106,10 @@ impl Tunnel {
     /// # Errors
     /// The identity is not usable; the old one stays.
     pub fn rotate(&self, identity: &Identity) -> Result<(), IdentityError> {
-        let config = tls::server_config(identity)?;
+        let tls::ServerConfigs { quic, tcp } = tls::server_configs(identity)?;
         for server in &self.state().servers {
-            server.set_server_config(Some(config.clone()));
+            server.endpoint.set_server_config(Some(quic.clone()));
+            server.tcp.send_replace(tcp.clone());
         }
         Ok(())
     }
@@ -143,10 +144,11 @@ impl Tunnel {
             let mut state = self.state();
             state.closed = true;
             let clients: Vec<quinn::Endpoint> = state.clients.values().cloned().collect();
-            state.servers.drain(..).chain(clients).collect()
+            let servers = state.servers.drain(..).map(|server| server.endpoint);
+            servers.chain(clients).collect()
         };
         let links: Vec<Arc<Link>> = self.state().links.values().cloned().collect();
-        for link in links {
+        for link in &links {
             link.abort(0, reason);
         }
         for endpoint in &endpoints {
@@ -155,6 +157,9 @@ impl Tunnel {
         let told = async {
             for endpoint in &endpoints {
                 endpoint.wait_idle().await;
+            }
+            for link in &links {
+                link.connection.settled().await;
             }
         };
         let _ = timeout(CLOSE_GRACE, told).await;
@@ -166,17 +171,18 @@ impl Tunnel {
             connection,
             control,
             up,
-            endpoint,
+            side,
         } = connected;
         let id = self.next_link.fetch_add(1, Relaxed);
-        let role = match (up.alpn.as_str(), &endpoint) {
-            (tls::ALPN_LINK, None) => Role::ExitNode,
-            (tls::ALPN_LINK, Some(_)) => Role::Agent,
+        let role = match (up.alpn.as_str(), &side) {
+            (tls::ALPN_LINK, Side::ExitNode) => Role::ExitNode,
+            (tls::ALPN_LINK, Side::Agent(_)) => Role::Agent,
             _ => Role::Enrolment,
         };
-        let (link, control) = Link::new(id, connection, control);
-        if !self.add(link.clone(), endpoint) {
-            return link.abort(0, "closing");
+        let (link, control) = Link::new(id, connection.clone(), control);
+        if !self.add(link.clone(), side) {
+            link.abort(0, "closing");
+            return connection.settled().await;
         }
         let registered = Registered {
             tunnel: self,
@@ -185,6 +191,7 @@ impl Tunnel {
         };
         self.events.link_up(id, up);
         self.drive(registered, control, role).await;
+        connection.settled().await;
     }
 
     async fn drive(&self, mut registered: Registered<'_>, control: Control, role: Role) {
@@ -195,37 +202,37 @@ impl Tunnel {
             }
         };
         let ended = async {
-            let error = link.connection.closed().await;
+            let end = link.connection.closed().await;
             self.state().sessions.unbind(link.id, Instant::now().into_std());
-            error
+            end
         };
         let watched = async {
             tokio::select! {
-                () = watch(&link, role) => link.connection.closed().await,
-                error = link.connection.closed() => error,
-            };
+                () = await_death(&link, role) => {}
+                _ = link.connection.closed() => {}
+            }
         };
-        let ((), (), (), error) = tokio::join!(run_control(&link, control, &*self.events), streams, watched, ended);
-        registered.down = Some(link_down(&error, link.closed_with()));
+        let ((), (), (), end) = tokio::join!(run_control(&link, control, &*self.events), streams, watched, ended);
+        registered.down = Some(link_down(end, link.closed_with()));
     }
 
-    fn add(&self, link: Arc<Link>, endpoint: Option<quinn::Endpoint>) -> bool {
+    fn add(&self, link: Arc<Link>, side: Side) -> bool {
         let mut state = self.state();
         if state.closed {
             return false;
         }
-        if let Some(endpoint) = endpoint {
+        if let Side::Agent(Some(endpoint)) = side {
             state.clients.insert(link.id, endpoint);
         }
         state.links.insert(link.id, link);
         true
     }
 
-    /// Remembers an accepting endpoint; false if everything is closing already.
-    pub(crate) fn add_server(&self, endpoint: quinn::Endpoint) -> bool {
+    /// Remembers a listener; false if everything is closing already.
+    pub(crate) fn add_server(&self, server: Server) -> bool {
         let mut state = self.state();
         if !state.closed {
-            state.servers.push(endpoint);
+            state.servers.push(server);
         }
         !state.closed
     }
@@ -253,14 +260,29 @@ impl std::fmt::Debug for Tunnel {
     }
 }
 
+/// What a listener has to be told of later.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) tcp: watch::Sender<Arc<rustls::ServerConfig>>,
+}
+
 /// A connection that is ready to be a link.
 #[derive(Debug)]
 pub(crate) struct Connected {
-    pub(crate) connection: quinn::Connection,
-    pub(crate) control: (quinn::SendStream, quinn::RecvStream),
+    pub(crate) connection: Connection,
+    pub(crate) control: Stream,
     pub(crate) up: LinkUp,
-    /// On the dialling side: its own endpoint.
-    pub(crate) endpoint: Option<quinn::Endpoint>,
+    pub(crate) side: Side,
+}
+
+/// Who dialled.
+#[derive(Debug)]
+pub(crate) enum Side {
+    /// The peer.
+    ExitNode,
+    /// We did; over QUIC with an endpoint of its own.
+    Agent(Option<quinn::Endpoint>),
 }
 
 /// What a link is for, and on which side of it we are.
@@ -273,7 +295,7 @@ enum Role {
 }
 
 /// Resolves when a link turned out to be dead.
-async fn watch(link: &Link, role: Role) {
+async fn await_death(link: &Link, role: Role) {
     match role {
         Role::ExitNode => pulse::probe(link).await,
         Role::Agent => pulse::listen(link).await,

@@ -1,12 +1,13 @@
-//! Both ends of the tunnel: QUIC links, their control streams, streams to the app.
+//! Both ends of the tunnel: links over QUIC or TCP, their control streams, streams to the app.
 //!
 //! ```text
 //! hub.rs      all links of a process: the public face          sessions.rs   tunnel -> links, last seen (pure)
-//! server.rs   the exit node accepts                            admission.rs  numbers and addresses (pure)
-//! dial.rs     the agent dials                                  fault.rs      QUIC's reasons in our words (pure)
+//! server/     the exit node accepts                            admission.rs  numbers and addresses (pure)
+//! dial/       the agent dials                                  fault.rs      the networks' reasons in our words (pure)
 //! link.rs     one link: frames out and in                      identity.rs   certificates and roots, parsed
 //! stream.rs   exit node: a stream to the app                   tls.rs        TLS and transport settings
 //! agent.rs    agent: a stream becomes a TCP connection         splice.rs     bytes both ways, half-close kept
+//! transport/  what links run over: QUIC, or HTTP/2 on TCP      socket.rs     UDP and TCP sockets, set up
 //! probe.rs    is a silent link dead? (pure)                    pulse.rs      asks it, and leaves it
 //! ```
 //!
@@ -29,12 +30,13 @@ mod socket;
 mod splice;
 mod stream;
 mod tls;
+mod transport;
 
 pub use dial::{Dial, Dialed};
 pub use fault::{DialFault, ListenFault};
 pub use hub::{Events, Tunnel};
 pub use identity::{Identity, IdentityError};
-pub use server::Listening;
+pub use server::{AgentHandshake, Listening};
 pub use stream::{AppStream, OpenError};
 pub use tls::{ALPN_ENROL, ALPN_LINK};
 

@@ -21,6 +21,28 @@ pub const AGENT_CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_PER
 /// Bytes sent and not yet acknowledged on one connection: 100 ms at 640 Mbit/s. Past it: writers wait.
 pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Over TCP, bytes of one stream that wait for the socket. Past it: the writer waits.
+pub const STREAM_SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Over TCP, bytes of one HTTP/2 frame: what a stream may send before the next one's turn.
+pub const FRAME_BYTES: u32 = 64 * 1024;
+
+/// Over TCP, bytes of a request's or answer's fields. Ours have none, but the last words of a connection (1 KiB).
+pub const HEADER_LIST_BYTES: u32 = 4 * 1024;
+
+/// Over TCP, bytes in the kernel that were not sent yet: what waits there can't be overtaken. About a round trip of 150 ms
+/// at 14 Mbit/s. Past it: the socket takes no more.
+pub const UNSENT_BYTES: u32 = 256 * 1024;
+
+/// Over TCP, how long the kernel sends again what is not acknowledged. Links are left sooner (`PROBE_TIMEOUT`).
+pub const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// Handshakes of agents over TCP that wait to be taken over from the edge. Past it: closed.
+pub const WAITING_HANDSHAKES: usize = 64;
+
+/// Bytes of a proxy's answer to CONNECT. Past it: the dial fails.
+pub const PROXY_ANSWER_BYTES: usize = 8 * 1024;
+
 /// Streams that an agent may open: the control stream. Past it: QUIC's own limit, the agent waits for ever.
 pub const STREAMS_OF_AGENT: u32 = 1;
 

@@ -1,4 +1,4 @@
-//! One link: a QUIC connection between agent and exit node, with its control stream of frames.
+//! One link: a connection between agent and exit node, with its control stream of frames.
 //!
 //! The control stream is a queue out and a reader in; both are bounded, and neither looks into a frame further than
 //! that it is one. Streams to the app are elsewhere: stream.rs opens them (exit node), agent.rs answers them. Made by
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use hawse_proto::core::{LinkStats, Transport};
+use hawse_proto::core::LinkStats;
 use hawse_proto::frame::{self, FrameDecoder, FrameError};
 use hawse_proto::{codes, limits::FRAME_MAX_BYTES};
-use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::hub::Events;
 use crate::limits::{CLOSE_GRACE, FRAMES_RECEIVED, FRAMES_TO_SEND, STREAMS_PER_LINK};
 use crate::sessions::LinkId;
+use crate::transport::{Broken, Connection, RecvHalf, SendHalf, Stream};
 
 /// Counters of one link since it came up.
 #[derive(Debug, Default)]
@@ -68,17 +68,13 @@ pub(crate) struct Closing {
 /// The control stream, and the queue towards it: owned by the task of the link.
 #[derive(Debug)]
 pub(crate) struct Control {
-    pub(crate) send: SendStream,
-    pub(crate) recv: RecvStream,
+    send: SendHalf,
+    recv: RecvHalf,
     outbox: mpsc::Receiver<Outgoing>,
 }
 
 impl Link {
-    pub(crate) fn new(
-        id: LinkId,
-        connection: Connection,
-        (send, recv): (SendStream, RecvStream),
-    ) -> (Arc<Self>, Control) {
+    pub(crate) fn new(id: LinkId, connection: Connection, (send, recv): Stream) -> (Arc<Self>, Control) {
         let (outbox, queue) = mpsc::channel(FRAMES_TO_SEND);
         let link = Self {
             id,
@@ -127,9 +123,9 @@ impl Link {
     }
 
     /// Gives up a link whose peer is silent.
-    pub(crate) fn lose(&self, reason: String) {
-        self.decide(0, reason, true);
-        self.finish();
+    pub(crate) fn lose(&self, reason: &str) {
+        self.decide(0, reason.to_owned(), true);
+        self.connection.abandon(reason);
     }
 
     /// What we closed the link with, if we did.
@@ -139,7 +135,7 @@ impl Link {
 
     /// Grows with everything that arrives.
     pub(crate) fn received(&self) -> u64 {
-        self.connection.stats().udp_rx.datagrams
+        self.connection.received()
     }
 
     fn decide(&self, code: u32, reason: String, lost: bool) -> bool {
@@ -158,19 +154,19 @@ impl Link {
     pub(crate) fn stats(&self) -> LinkStats {
         LinkStats {
             link: self.id,
-            rtt_ms: u32::try_from(self.connection.rtt().as_millis()).unwrap_or(u32::MAX),
+            rtt_ms: u32::try_from(self.connection.round_trip().as_millis()).unwrap_or(u32::MAX),
             streams_open: self.counters.streams_open.load(Relaxed),
             streams_total: self.counters.streams_total.load(Relaxed),
             bytes_in: self.counters.bytes_in.load(Relaxed),
             bytes_out: self.counters.bytes_out.load(Relaxed),
-            transport: Transport::Quic.into(),
+            transport: self.connection.transport().into(),
         }
     }
 
     fn finish(&self) {
         let closing = self.closing.get();
         let (code, reason) = closing.map_or((0, ""), |closing| (closing.code, &closing.reason));
-        self.connection.close(code.into(), reason.as_bytes());
+        self.connection.close(code, reason);
     }
 }
 
@@ -181,7 +177,7 @@ pub(crate) async fn run_control(link: &Link, control: Control, events: &dyn Even
     tokio::join!(read_frames(link, recv, events), write_frames(link, send, outbox));
 }
 
-async fn write_frames(link: &Link, mut send: SendStream, mut outbox: mpsc::Receiver<Outgoing>) {
+async fn write_frames(link: &Link, mut send: SendHalf, mut outbox: mpsc::Receiver<Outgoing>) {
     loop {
         let next = tokio::select! {
             next = outbox.recv() => next,
@@ -189,31 +185,28 @@ async fn write_frames(link: &Link, mut send: SendStream, mut outbox: mpsc::Recei
         };
         match next {
             Some(Outgoing::Frame(frame)) => {
-                if send.write_chunk(frame).await.is_err() {
+                if send.write(frame).await.is_err() {
                     return link.abort(codes::BAD_FRAME.number, "the peer has stopped its control stream");
                 }
             }
             Some(Outgoing::Close) | None => break,
         }
     }
-    // Finished and acknowledged: the peer has every frame, so that it learns *why* before it learns *that*.
-    if send.finish().is_ok() {
-        let _ = timeout(CLOSE_GRACE, send.stopped()).await;
-    }
+    let _ = timeout(CLOSE_GRACE, send.delivered()).await;
     link.finish();
 }
 
 /// Goes on reading what had arrived when the connection closed: a peer says why and closes at once.
-async fn read_frames(link: &Link, mut recv: RecvStream, events: &dyn Events) {
+async fn read_frames(link: &Link, mut recv: RecvHalf, events: &dyn Events) {
     let (mut decoder, credits) = (FrameDecoder::default(), Arc::new(Semaphore::new(FRAMES_RECEIVED)));
     loop {
-        let mut input = match recv.read_chunk(FRAME_MAX_BYTES, true).await {
-            Ok(Some(chunk)) => chunk.bytes,
+        let mut input = match recv.read(FRAME_MAX_BYTES).await {
+            Ok(Some(bytes)) => bytes,
             Ok(None) if decoder.is_idle() => return await_close(link).await,
-            Ok(None) | Err(quinn::ReadError::Reset(_)) => {
+            Ok(None) | Err(Broken::Given(_)) => {
                 return link.abort(codes::BAD_FRAME.number, "the control stream ended within a frame");
             }
-            Err(_) => return, // the connection is over, and closed() says why
+            Err(Broken::Lost(_)) => return, // the connection is over, and closed() says why
         };
         loop {
             match frame::next(&mut decoder, &mut input) {

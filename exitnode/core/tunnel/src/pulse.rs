@@ -7,12 +7,12 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hawse_proto::stream_open;
-use quinn::{ReadError, WriteError};
 use tokio::time::{Instant, sleep_until};
 
 use crate::limits::{PROBE_TIMEOUT, SILENCE};
 use crate::link::Link;
 use crate::probe::{Listener, Prober, Verdict};
+use crate::transport::Broken;
 
 /// Exit node: watches until the link is lost. Cancel safe.
 pub(crate) async fn probe(link: &Link) {
@@ -36,7 +36,7 @@ pub(crate) async fn probe(link: &Link) {
         }
     }
     let seconds = PROBE_TIMEOUT.as_secs();
-    link.lose(format!("the agent has not answered for {seconds} s"));
+    link.lose(&format!("the agent has not answered for {seconds} s"));
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -49,15 +49,14 @@ async fn ask(link: &Link) {
 }
 
 async fn answered(link: &Link) -> Option<()> {
-    let (mut send, mut recv) = link.connection.open_bi().await.ok()?;
-    let asked = send.write_chunk(stream_open::probe()).await;
-    if !matches!(asked, Ok(()) | Err(WriteError::Stopped(_))) {
+    let (mut send, mut recv) = link.connection.open().await.ok()?;
+    if let Err(Broken::Lost(_)) = send.write(stream_open::probe()).await {
         return None;
     }
-    let _ = send.finish(); // an error: it was stopped, and the reset that comes with it is an answer
-    match recv.read_chunk(1, true).await {
-        Ok(_) | Err(ReadError::Reset(_)) => Some(()),
-        Err(_) => None,
+    send.finish();
+    match recv.read(1).await {
+        Ok(_) | Err(Broken::Given(_)) => Some(()),
+        Err(Broken::Lost(_)) => None,
     }
 }
 
@@ -68,7 +67,7 @@ pub(crate) async fn listen(link: &Link) {
         sleep_until(listener.next_look().into()).await;
     }
     let seconds = SILENCE.as_secs_f32();
-    link.lose(format!("nothing was heard of the exit node for {seconds} s"));
+    link.lose(&format!("nothing was heard of the exit node for {seconds} s"));
 }
 
 fn now() -> std::time::Instant {

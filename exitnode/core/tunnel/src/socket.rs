@@ -1,13 +1,16 @@
-//! UDP sockets for QUIC: bound, with buffers as large as the kernel allows. Called by server.rs and dial.rs.
+//! Sockets as links want them: UDP with buffers as large as the kernel allows, TCP with little in them that was not sent.
+//! Called by server/ and dial/.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::limits::UDP_BUFFER_BYTES;
+use tokio::net::TcpStream;
+
+use crate::limits::{UDP_BUFFER_BYTES, UNACKNOWLEDGED, UNSENT_BYTES};
 
 /// An endpoint on `address`; with a configuration it accepts. Must be called within the runtime.
 pub(crate) fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> io::Result<Endpoint> {
@@ -35,4 +38,17 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Every option is best effort: without it the link is slower, or a dead one is seen later.
+pub(crate) fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    {
+        let socket = SockRef::from(stream);
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+        let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        // Where the kernel has it: under loss it carries many times what cubic does.
+        let _ = socket.set_tcp_congestion(b"bbr");
+    }
 }

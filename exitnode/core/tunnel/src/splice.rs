@@ -9,20 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use hawse_proto::codes;
-use quinn::{RecvStream, SendStream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::limits::{BUFFER_MAX_BYTES, BUFFER_MIN_BYTES};
 use crate::link::Counters;
+use crate::transport::{RecvHalf, SendHalf, Stream};
 
 /// One direction broke, so that the other is of no use: the exit node gave the stream up, the link is gone, or the app
 /// broke its connection.
 struct Broken;
 
 /// Copies both ways until both are over; `rest` came with the opening. Not cancel safe: dropping it cuts both sides.
-pub(crate) async fn run(stream: (SendStream, RecvStream), mut app: TcpStream, rest: Bytes, counters: &Counters) {
+pub(crate) async fn run(stream: Stream, mut app: TcpStream, rest: Bytes, counters: &Counters) {
     let (mut send, mut recv) = stream;
     let request_is_whole = AtomicBool::new(false);
     let outcome = {
@@ -32,11 +32,12 @@ pub(crate) async fn run(stream: (SendStream, RecvStream), mut app: TcpStream, re
             request_is_whole.store(true, Relaxed);
             Ok(())
         };
-        tokio::try_join!(to_app, from_app(read, &mut send, counters))
+        // The request first: its end and the news that nobody waits for the answer may come together.
+        tokio::try_join!(biased; to_app, from_app(read, &mut send, counters))
     };
     if outcome.is_err() {
-        let _ = send.reset(codes::APP_CLOSED.number.into());
-        let _ = recv.stop(codes::APP_CLOSED.number.into());
+        send.reset(codes::APP_CLOSED.number);
+        recv.stop(codes::APP_CLOSED.number);
         if !request_is_whole.load(Relaxed) {
             // RST: the app must not take what it has for a whole request.
             let _ = app.set_zero_linger();
@@ -44,17 +45,17 @@ pub(crate) async fn run(stream: (SendStream, RecvStream), mut app: TcpStream, re
     }
 }
 
-async fn to_app(recv: &mut RecvStream, mut app: WriteHalf<'_>, rest: Bytes, counters: &Counters) -> Result<(), Broken> {
+async fn to_app(recv: &mut RecvHalf, mut app: WriteHalf<'_>, rest: Bytes, counters: &Counters) -> Result<(), Broken> {
     let mut bytes = rest;
     loop {
         counters.bytes_in.fetch_add(bytes.len() as u64, Relaxed);
         if app.write_all(&bytes).await.is_err() {
             // The app reads no more, but it may have answered already ("413"): only this direction ends.
-            let _ = recv.stop(codes::APP_CLOSED.number.into());
+            recv.stop(codes::APP_CLOSED.number);
             return Ok(());
         }
-        bytes = match recv.read_chunk(BUFFER_MAX_BYTES, true).await {
-            Ok(Some(chunk)) => chunk.bytes,
+        bytes = match recv.read(BUFFER_MAX_BYTES).await {
+            Ok(Some(bytes)) => bytes,
             Ok(None) => break,
             Err(_) => return Err(Broken),
         };
@@ -63,23 +64,21 @@ async fn to_app(recv: &mut RecvStream, mut app: WriteHalf<'_>, rest: Bytes, coun
     Ok(())
 }
 
-async fn from_app(mut app: ReadHalf<'_>, send: &mut SendStream, counters: &Counters) -> Result<(), Broken> {
+async fn from_app(mut app: ReadHalf<'_>, send: &mut SendHalf, counters: &Counters) -> Result<(), Broken> {
     let mut size = BUFFER_MIN_BYTES;
-    let stopped = send.stopped();
-    tokio::pin!(stopped);
     loop {
         // An app that says nothing would otherwise hold a stream for ever that the exit node has given up.
         let bytes = tokio::select! {
             bytes = read_some(&mut app, size) => bytes.map_err(|_| Broken)?,
-            _ = &mut stopped => return Err(Broken),
+            () = send.stopped() => return Err(Broken),
         };
         if bytes.is_empty() {
-            let _ = send.finish(); // an error: the exit node has stopped reading
+            send.finish();
             return Ok(());
         }
         size = next_size(size, bytes.len());
         counters.bytes_out.fetch_add(bytes.len() as u64, Relaxed);
-        send.write_chunk(bytes).await.map_err(|_| Broken)?;
+        send.write(bytes).await.map_err(|_| Broken)?;
     }
 }
 

@@ -12,13 +12,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hawse_proto::stream_open;
-use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::limits::OPEN_TIMEOUT;
 use crate::link::{Counters, Link};
+use crate::transport::{Broken, RecvHalf, SendHalf, Stream};
 
 /// Why there is no stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,17 +49,17 @@ pub(crate) async fn open(links: &[Arc<Link>], tunnel_uid: &str, visitor: SocketA
 async fn open_on(link: &Link, opening: Bytes) -> Result<AppStream, String> {
     let full = |_| "the link is closing".to_owned();
     let place = link.room.clone().acquire_owned().await.map_err(full)?;
-    let (send, recv) = link.connection.open_bi().await.map_err(|why| why.to_string())?;
-    let mut stream = AppStream::new(send, recv, (link.counters.clone(), place));
-    stream.send.write_chunk(opening).await.map_err(|why| why.to_string())?;
+    let halves = link.connection.open().await.map_err(|why| why.to_string())?;
+    let mut stream = AppStream::new(halves, link.counters.clone(), place);
+    stream.send.write(opening).await.map_err(|why| why.to_string())?;
     Ok(stream)
 }
 
 /// One connection to the app, as the edge sees it.
 #[derive(Debug)]
 pub struct AppStream {
-    send: SendStream,
-    recv: RecvStream,
+    send: SendHalf,
+    recv: RecvHalf,
     counters: Arc<Counters>,
     reset: Option<u32>,
     sent_all: bool,
@@ -67,7 +67,7 @@ pub struct AppStream {
 }
 
 impl AppStream {
-    fn new(send: SendStream, recv: RecvStream, (counters, place): (Arc<Counters>, OwnedSemaphorePermit)) -> Self {
+    fn new((send, recv): Stream, counters: Arc<Counters>, place: OwnedSemaphorePermit) -> Self {
         counters.streams_open.fetch_add(1, Relaxed);
         counters.streams_total.fetch_add(1, Relaxed);
         Self {
@@ -86,36 +86,31 @@ impl AppStream {
         self.reset
     }
 
-    fn note(&mut self, code: quinn::VarInt) {
-        self.reset = u32::try_from(code.into_inner()).ok().filter(|code| *code != 0);
+    fn note(&mut self, broken: Broken) -> io::Error {
+        if let Broken::Given(code) = broken {
+            self.reset = Some(code).filter(|code| *code != 0);
+        }
+        broken.into()
     }
 }
 
 impl AsyncRead for AppStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let outcome = ready!(self.recv.poll_read_buf(cx, buf));
-        if let Err(ReadError::Reset(code)) = outcome {
-            self.note(code);
-        }
+        let outcome = ready!(self.recv.poll_read(cx, buf));
         self.counters
             .bytes_out
             .fetch_add((buf.filled().len() - before) as u64, Relaxed);
-        Poll::Ready(outcome.map_err(io::Error::from))
+        Poll::Ready(outcome.map_err(|broken| self.note(broken)))
     }
 }
 
 impl AsyncWrite for AppStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = ready!(Pin::new(&mut self.send).poll_write(cx, buf));
-        match outcome {
-            Err(WriteError::Stopped(code)) => self.note(code),
-            Ok(written) => {
-                self.counters.bytes_in.fetch_add(written as u64, Relaxed);
-            }
-            Err(_) => {}
-        }
-        Poll::Ready(outcome.map_err(io::Error::from))
+        let outcome = ready!(self.send.poll_write(cx, buf));
+        let written = outcome.map_err(|broken| self.note(broken))?;
+        self.counters.bytes_in.fetch_add(written as u64, Relaxed);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -125,7 +120,7 @@ impl AsyncWrite for AppStream {
     /// Ends our direction only: the answer can still be read.
     fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.sent_all = true;
-        let _ = self.send.finish(); // an error says that it is over already
+        self.send.finish();
         Poll::Ready(Ok(()))
     }
 }
@@ -134,8 +129,8 @@ impl Drop for AppStream {
     fn drop(&mut self) {
         self.counters.streams_open.fetch_sub(1, Relaxed);
         if !self.sent_all {
-            let _ = self.send.reset(0u32.into());
+            self.send.reset(0);
         }
-        let _ = self.recv.stop(0u32.into());
+        self.recv.stop(0);
     }
 }

@@ -1,9 +1,9 @@
 //! TLS of links: 1.3 only, X25519MLKEM768 preferred, no tickets (a resumed handshake would skip what a rotation of
 //! roots is for), and the QUIC transport settings of both sides.
 //!
-//! One endpoint serves two protocols by ALPN: hawse/1 needs a client certificate, hawse-enroll/1 has none. rustls picks its
-//! verifier before the ALPN is known, so a certificate is asked for and not required here; server.rs requires it once the
-//! ALPN is known. Called by server.rs and dial.rs.
+//! One listener serves two protocols by ALPN: hawse/1 needs a client certificate, hawse-enroll/1 has none. rustls picks its
+//! verifier before the ALPN is known, so a certificate is asked for and not required here; server/ requires it once the
+//! ALPN is known. Called by server/ and dial/.
 
 use std::sync::Arc;
 
@@ -26,8 +26,15 @@ pub const ALPN_ENROL: &str = "hawse-enroll/1";
 /// A SHA-256.
 pub(crate) type Sha256 = [u8; 32];
 
-/// What an endpoint presents and demands from now on.
-pub(crate) fn server_config(identity: &Identity) -> Result<quinn::ServerConfig, IdentityError> {
+/// What a listener presents and demands from now on.
+#[derive(Debug)]
+pub(crate) struct ServerConfigs {
+    pub(crate) quic: quinn::ServerConfig,
+    pub(crate) tcp: Arc<rustls::ServerConfig>,
+}
+
+/// The same for both transports.
+pub(crate) fn server_configs(identity: &Identity) -> Result<ServerConfigs, IdentityError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots.clone(), provider())
         .allow_unauthenticated()
         .build()
@@ -43,13 +50,14 @@ pub(crate) fn server_config(identity: &Identity) -> Result<quinn::ServerConfig, 
     tls.alpn_protocols = vec![ALPN_LINK.into(), ALPN_ENROL.into()];
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
-    let crypto = QuicServerConfig::try_from(tls).map_err(|why| IdentityError::Key(why.to_string()))?;
+    let tls = Arc::new(tls);
+    let crypto = QuicServerConfig::try_from(tls.clone()).map_err(|why| IdentityError::Key(why.to_string()))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport(limits::STREAMS_OF_AGENT)));
     config.max_incoming(limits::HANDSHAKES);
     config.incoming_buffer_size(limits::INCOMING_BUFFER_BYTES);
     config.incoming_buffer_size_total(limits::INCOMING_BUFFERS_BYTES);
-    Ok(config)
+    Ok(ServerConfigs { quic: config, tcp: tls })
 }
 
 /// Whom a dialing side believes, and what it shows.
@@ -61,8 +69,8 @@ pub(crate) enum Trust {
     CaHashes(Vec<Sha256>),
 }
 
-/// The configuration of one dial.
-pub(crate) fn client_config(trust: &Trust, alpn: &str) -> Result<quinn::ClientConfig, IdentityError> {
+/// TLS of one dial.
+pub(crate) fn client_config(trust: &Trust, alpn: &str) -> Result<rustls::ClientConfig, IdentityError> {
     let key = |why: rustls::Error| IdentityError::Key(why.to_string());
     let builder = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -82,6 +90,12 @@ pub(crate) fn client_config(trust: &Trust, alpn: &str) -> Result<quinn::ClientCo
     };
     tls.alpn_protocols = vec![alpn.into()];
     tls.resumption = Resumption::disabled();
+    Ok(tls)
+}
+
+/// The same over QUIC.
+pub(crate) fn quic_client_config(trust: &Trust, alpn: &str) -> Result<quinn::ClientConfig, IdentityError> {
+    let tls = client_config(trust, alpn)?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|why| IdentityError::Key(why.to_string()))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     let mut transport = transport(limits::STREAMS_PER_LINK);
@@ -103,6 +117,14 @@ fn transport(peer_streams: u32) -> quinn::TransportConfig {
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(quinn::IdleTimeout::try_from(limits::IDLE_TIMEOUT).ok());
     transport
+}
+
+/// The certificates of a QUIC connection's peer, leaf first; empty if it showed none.
+pub(crate) fn peer_chain(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
+    let identity = connection
+        .peer_identity()
+        .and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
+    identity.map(|chain| *chain).unwrap_or_default()
 }
 
 /// The certificate among `chain` behind the leaf that has one of these hashes.

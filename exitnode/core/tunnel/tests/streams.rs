@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use common::{Peer, app, echo, linked, upstream, visitor};
 use hawse_proto::codes;
+use hawse_proto::core::Transport;
 use hawse_tunnel::{AppStream, OpenError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,12 +28,12 @@ struct Shop {
     _apps: JoinSet<()>,
 }
 
-async fn shop<F, Fut>(serve: F) -> Shop
+async fn shop<F, Fut>(over: Transport, serve: F) -> Shop
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let (node, agent, link, ours) = linked().await;
+    let (node, agent, link, ours) = linked(over).await;
     let mut apps = JoinSet::new();
     let address = app(&mut apps, serve).await;
     node.tunnel.bind_link(link, vec!["shop".into()]);
@@ -62,9 +63,25 @@ async fn reset_code(stream: &mut AppStream) -> Option<u32> {
     stream.reset_code()
 }
 
-#[tokio::test]
-async fn bytes_pass_both_ways_unchanged() {
-    let shop = shop(echo).await;
+over_both!(
+    bytes_pass_both_ways_unchanged,
+    an_answer_that_waits_for_the_end_of_the_request_arrives,
+    an_early_answer_arrives_though_the_app_reads_no_further,
+    refusals_carry_the_number_of_their_code,
+    localhost_is_either_of_the_two_loopback_addresses,
+    a_writer_learns_of_the_refusal_too,
+    a_tunnel_without_a_link_has_no_agent,
+    an_app_that_breaks_its_connection_breaks_the_stream,
+    a_visitor_who_leaves_breaks_the_apps_connection_instead_of_ending_the_request,
+    a_stream_that_is_put_away_after_its_end_closes_the_app_gently,
+    an_idle_app_is_left_when_the_visitor_is_gone,
+    readers_who_stall_do_not_hold_up_the_others,
+    the_newest_link_serves_and_the_older_one_takes_over,
+    streams_of_a_lost_link_break_without_a_code,
+);
+
+async fn bytes_pass_both_ways_unchanged(over: Transport) {
+    let shop = shop(over, echo).await;
     let mut stream = shop.open().await;
     let sent: Vec<u8> = (0..3_000_000u32).map(|n| (n * 31 % 251) as u8).collect();
     let (mut read, mut write) = tokio::io::split(&mut stream);
@@ -91,9 +108,8 @@ async fn bytes_pass_both_ways_unchanged() {
     assert_eq!((stats.bytes_in, stats.bytes_out), (3_000_000, 3_000_000));
 }
 
-#[tokio::test]
-async fn an_answer_that_waits_for_the_end_of_the_request_arrives() {
-    let shop = shop(common::answer_after_the_end).await;
+async fn an_answer_that_waits_for_the_end_of_the_request_arrives(over: Transport) {
+    let shop = shop(over, common::answer_after_the_end).await;
     let mut stream = shop.open().await;
     stream.write_all(&[7; 100_000]).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -102,9 +118,8 @@ async fn an_answer_that_waits_for_the_end_of_the_request_arrives() {
     assert_eq!(answer, "got 100000 bytes");
 }
 
-#[tokio::test]
-async fn an_early_answer_arrives_though_the_app_reads_no_further() {
-    let shop = shop(|mut app| async move {
+async fn an_early_answer_arrives_though_the_app_reads_no_further(over: Transport) {
+    let shop = shop(over, |mut app| async move {
         app.write_all(b"413").await.unwrap();
         app.shutdown().await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await; // a server's lingering close
@@ -117,9 +132,8 @@ async fn an_early_answer_arrives_though_the_app_reads_no_further() {
     assert_eq!(answer, "413");
 }
 
-#[tokio::test]
-async fn refusals_carry_the_number_of_their_code() {
-    let (node, agent, link, ours) = linked().await;
+async fn refusals_carry_the_number_of_their_code(over: Transport) {
+    let (node, agent, link, ours) = linked(over).await;
     node.tunnel
         .bind_link(link, vec!["shop".into(), "blog".into(), "wiki".into()]);
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
@@ -140,9 +154,8 @@ async fn refusals_carry_the_number_of_their_code() {
     }
 }
 
-#[tokio::test]
-async fn localhost_is_either_of_the_two_loopback_addresses() {
-    let (node, agent, link, ours) = linked().await;
+async fn localhost_is_either_of_the_two_loopback_addresses(over: Transport) {
+    let (node, agent, link, ours) = linked(over).await;
     node.tunnel.bind_link(link, vec!["shop".into()]);
     // Bound and not listening: on 127.0.0.1 this port refuses, and no other test can take it.
     let refusing = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -169,9 +182,8 @@ async fn localhost_is_either_of_the_two_loopback_addresses() {
     }
 }
 
-#[tokio::test]
-async fn a_writer_learns_of_the_refusal_too() {
-    let (node, _agent, link, _) = linked().await;
+async fn a_writer_learns_of_the_refusal_too(over: Transport) {
+    let (node, _agent, link, _) = linked(over).await;
     node.tunnel.bind_link(link, vec!["shop".into()]);
     let mut stream = node.tunnel.open("shop", visitor()).await.unwrap();
     let flood = async { while stream.write_all(&[0; 65_536]).await.is_ok() {} };
@@ -179,9 +191,8 @@ async fn a_writer_learns_of_the_refusal_too() {
     assert_eq!(stream.reset_code(), Some(codes::NO_AGENT.number));
 }
 
-#[tokio::test]
-async fn a_tunnel_without_a_link_has_no_agent() {
-    let (node, ..) = linked().await;
+async fn a_tunnel_without_a_link_has_no_agent(over: Transport) {
+    let (node, ..) = linked(over).await;
     assert_eq!(
         node.tunnel.open("shop", visitor()).await.unwrap_err(),
         OpenError::NoAgent
@@ -189,9 +200,8 @@ async fn a_tunnel_without_a_link_has_no_agent() {
     assert_eq!(node.tunnel.last_seen("shop"), None);
 }
 
-#[tokio::test]
-async fn an_app_that_breaks_its_connection_breaks_the_stream() {
-    let shop = shop(|mut app| async move {
+async fn an_app_that_breaks_its_connection_breaks_the_stream(over: Transport) {
+    let shop = shop(over, |mut app| async move {
         app.write_all(b"half").await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         app.set_zero_linger().unwrap();
@@ -201,10 +211,9 @@ async fn an_app_that_breaks_its_connection_breaks_the_stream() {
     assert_eq!(reset_code(&mut stream).await, Some(codes::APP_CLOSED.number));
 }
 
-#[tokio::test]
-async fn a_visitor_who_leaves_breaks_the_apps_connection_instead_of_ending_the_request() {
+async fn a_visitor_who_leaves_breaks_the_apps_connection_instead_of_ending_the_request(over: Transport) {
     let (seen, mut outcome) = tokio::sync::mpsc::channel(1);
-    let shop = shop(move |mut app| {
+    let shop = shop(over, move |mut app| {
         let seen = seen.clone();
         async move {
             let ended = app.read_to_end(&mut Vec::new()).await;
@@ -221,10 +230,9 @@ async fn a_visitor_who_leaves_breaks_the_apps_connection_instead_of_ending_the_r
     assert_eq!(shop.node.tunnel.stats().0[0].streams_open, 0);
 }
 
-#[tokio::test]
-async fn a_stream_that_is_put_away_after_its_end_closes_the_app_gently() {
+async fn a_stream_that_is_put_away_after_its_end_closes_the_app_gently(over: Transport) {
     let (seen, mut outcome) = tokio::sync::mpsc::channel(1);
-    let shop = shop(move |mut app| {
+    let shop = shop(over, move |mut app| {
         let seen = seen.clone();
         async move {
             let first = app.read_to_end(&mut Vec::new()).await.map_err(|error| error.kind());
@@ -236,14 +244,14 @@ async fn a_stream_that_is_put_away_after_its_end_closes_the_app_gently() {
     .await;
     let mut stream = shop.open().await;
     stream.write_all(b"GET").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await; // the app has it
     stream.shutdown().await.unwrap();
     drop(stream);
     assert_eq!(within(outcome.recv()).await.unwrap(), (Ok(3), None));
 }
 
-#[tokio::test]
-async fn an_idle_app_is_left_when_the_visitor_is_gone() {
-    let shop = shop(|mut app| async move {
+async fn an_idle_app_is_left_when_the_visitor_is_gone(over: Transport) {
+    let shop = shop(over, |mut app| async move {
         let _ = app.read_to_end(&mut Vec::new()).await;
     })
     .await;
@@ -258,9 +266,8 @@ async fn an_idle_app_is_left_when_the_visitor_is_gone() {
     within(gone).await;
 }
 
-#[tokio::test]
-async fn readers_who_stall_do_not_hold_up_the_others() {
-    let shop = shop(|mut app| async move {
+async fn readers_who_stall_do_not_hold_up_the_others(over: Transport) {
+    let shop = shop(over, |mut app| async move {
         let mut kind = [0];
         app.read_exact(&mut kind).await.unwrap();
         let bytes = vec![1; if kind == *b"L" { 16 << 20 } else { 1000 }];
@@ -289,9 +296,8 @@ async fn readers_who_stall_do_not_hold_up_the_others() {
     assert!(held < 100_000, "stalled readers have taken nothing: {held}");
 }
 
-#[tokio::test]
-async fn the_newest_link_serves_and_the_older_one_takes_over() {
-    let (ca, mut node) = (common::Ca::new("ca"), Peer::new());
+async fn the_newest_link_serves_and_the_older_one_takes_over(over: Transport) {
+    let (ca, mut node) = (common::Ca::new("ca"), Peer::over(over));
     let address = node.listen(&ca.issue(common::NAME));
     let mut apps = JoinSet::new();
     let say = |word: &'static str| {
@@ -300,7 +306,7 @@ async fn the_newest_link_serves_and_the_older_one_takes_over() {
         }
     };
     let (old_app, new_app) = (app(&mut apps, say("old")).await, app(&mut apps, say("new")).await);
-    let (mut old, mut new) = (Peer::new(), Peer::new());
+    let (mut old, mut new) = (Peer::over(over), Peer::over(over));
     let (first, ours) = common::join(&mut node, &mut old, address, &ca).await;
     old.tunnel.attach(ours, vec![upstream("shop", old_app)]);
     let (second, ours) = common::join(&mut node, &mut new, address, &ca).await;
@@ -326,9 +332,8 @@ async fn the_newest_link_serves_and_the_older_one_takes_over() {
     assert!(node.tunnel.last_seen("shop").unwrap() < common::LIMIT);
 }
 
-#[tokio::test]
-async fn streams_of_a_lost_link_break_without_a_code() {
-    let mut shop = shop(echo).await;
+async fn streams_of_a_lost_link_break_without_a_code(over: Transport) {
+    let mut shop = shop(over, echo).await;
     let mut stream = shop.open().await;
     stream.write_all(b"x").await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'x');

@@ -26,12 +26,13 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     net::TcpStream,
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 pub(crate) use self::{
     h3::Entrance,
@@ -44,7 +45,7 @@ use self::{
 };
 use crate::{
     body::{self, Body},
-    caps::Place,
+    caps::{Doors, Guest, Place},
     layers::Boxed,
     limits::{self, Limits},
     patience::Stalling,
@@ -59,8 +60,9 @@ use crate::{
 pub(crate) struct Front {
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
-    pub(crate) tls: TlsAcceptor,
+    pub(crate) tls: Arc<ServerConfig>,
     pub(crate) stack: Stack,
+    pub(crate) doors: Doors,
     pub(crate) ids: RequestIds,
     pub(crate) tasks: Tasks,
     /// HTTP/3 is served at the same port; answers of the other protocols say so.
@@ -75,12 +77,17 @@ impl Front {
     pub(crate) async fn serve(
         self: Arc<Self>,
         socket: TcpStream,
-        from: (SocketAddr, Place),
+        from: (SocketAddr, Guest),
         drain: watch::Receiver<bool>,
     ) {
-        let Some((stream, connection)) = self.handshake(socket, from).await else {
-            self.shared.totals.handshakes_failed.fetch_add(1, Relaxed);
-            return;
+        let greeted = timeout(self.limits.handshake_timeout, self.greet(socket, from)).await;
+        let (stream, connection) = match greeted.unwrap_or(Greeted::Failed) {
+            Greeted::Visitor(stream, connection) => (stream, connection),
+            Greeted::Gone => return,
+            Greeted::Failed => {
+                self.shared.totals.handshakes_failed.fetch_add(1, Relaxed);
+                return;
+            }
         };
         match connection.protocol {
             Protocol::Http2 => Box::pin(self.http2(stream, connection, drain)).await,
@@ -88,15 +95,30 @@ impl Front {
         }
     }
 
+    /// Hears whose the connection is: an agent's is handed over, a visitor's handshake is done.
+    async fn greet(&self, socket: TcpStream, (peer, guest): (SocketAddr, Guest)) -> Greeted {
+        let Ok(start) = LazyConfigAcceptor::new(Acceptor::default(), socket).await else {
+            return Greeted::Failed;
+        };
+        let Some(start) = self.shared.agents.hand_over((start, peer)) else {
+            self.doors.leave(&guest);
+            return Greeted::Gone;
+        };
+        let Some(place) = guest.visitor() else {
+            return Greeted::Gone; // counted as refused when it came
+        };
+        match self.handshake(start, (peer, place)).await {
+            Some((stream, connection)) => Greeted::Visitor(stream, connection),
+            None => Greeted::Failed,
+        }
+    }
+
     async fn handshake(
         &self,
-        socket: TcpStream,
+        start: StartHandshake<TcpStream>,
         from: (SocketAddr, Place),
     ) -> Option<(TlsStream<TcpStream>, Arc<Connection>)> {
-        let stream = timeout(self.limits.handshake_timeout, self.tls.accept(socket))
-            .await
-            .ok()?
-            .ok()?;
+        let stream = start.into_stream(self.tls.clone()).await.ok()?;
         let (_, session) = stream.get_ref();
         let sni = session
             .server_name()
@@ -164,6 +186,15 @@ impl Front {
             alt_svc: self.http3.then(|| self.shared.alt_svc()).flatten(),
         }
     }
+}
+
+/// What became of a new connection.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+enum Greeted {
+    Visitor(TlsStream<TcpStream>, Arc<Connection>),
+    /// An agent, or more than there is room for.
+    Gone,
+    Failed,
 }
 
 /// hyper's service of one connection.

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hawse_proto::core::{DialRequest, Identity as Message, LinkDown, LinkUp, Upstream};
+use hawse_proto::core::{DialRequest, Identity as Message, LinkDown, LinkUp, Transport, Upstream};
 use hawse_proto::frames::{Frame, Refused, frame::Frame as Kind};
-use hawse_tunnel::{ALPN_LINK, Dial, DialFault, Events, Identity, Tunnel};
+use hawse_tunnel::{ALPN_LINK, AgentHandshake, Dial, DialFault, Events, Identity, Tunnel};
 use prost::Message as _;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -60,6 +60,8 @@ impl Events for Channel {
 
 /// One side.
 pub struct Peer {
+    /// What it dials over, and where `listen` says that it listens.
+    pub over: Transport,
     pub tunnel: Arc<Tunnel>,
     pub tasks: JoinSet<()>,
     pub keep_credits: bool,
@@ -69,9 +71,14 @@ pub struct Peer {
 
 impl Peer {
     pub fn new() -> Self {
+        Self::over(Transport::Quic)
+    }
+
+    pub fn over(over: Transport) -> Self {
         let (sender, seen) = mpsc::channel(1024);
         let tunnel = Tunnel::new(Arc::new(Channel(sender)));
         Self {
+            over,
             tunnel,
             tasks: JoinSet::new(),
             keep_credits: false,
@@ -87,9 +94,10 @@ impl Peer {
             .tunnel
             .listen(1, "127.0.0.1:0".parse().unwrap(), &identity)
             .unwrap();
-        let address = listening.local_addr().unwrap();
-        self.tasks.spawn(listening.run());
-        address
+        let udp = listening.local_addr().unwrap();
+        let (tcp, agents) = agents_over_tcp(&mut self.tasks);
+        self.tasks.spawn(listening.run(agents));
+        if self.over == Transport::Tcp { tcp } else { udp }
     }
 
     pub fn rotate(&self, identity: &Message) {
@@ -155,12 +163,39 @@ impl Peer {
     }
 }
 
+/// What the edge does with agents; it ends when nobody takes them any more.
+fn agents_over_tcp(tasks: &mut JoinSet<()>) -> (SocketAddr, mpsc::Receiver<AgentHandshake>) {
+    let (sender, agents) = mpsc::channel(16);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    tasks.spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = sender.closed() => return,
+            };
+            let (stream, peer) = accepted.unwrap();
+            let hello = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+            if let Ok(start) = hello.await {
+                let _ = sender.send((start, peer)).await;
+            }
+        }
+    });
+    (address, agents)
+}
+
 /// Dials and waits until the link is reported.
 pub async fn dial(agent: &mut Peer, request: DialRequest) -> Result<u64, DialFault> {
+    let request = DialRequest {
+        transport: agent.over.into(),
+        ..request
+    };
     let dialed = agent.tunnel.dial(9, Dial::parse(request)?).await?;
     agent.tasks.spawn(dialed.run());
     let (link, up) = agent.link_up().await;
-    assert_eq!(up.ticket, 9);
+    assert_eq!((up.ticket, up.transport()), (9, agent.over));
     agent.ups.insert(link, up);
     Ok(link)
 }
@@ -179,8 +214,8 @@ pub fn frame(text: &str) -> Bytes {
 }
 
 /// A node and an agent with one link between them: (node, agent, the node's number, the agent's number).
-pub async fn linked() -> (Peer, Peer, u64, u64) {
-    let (ca, mut node, mut agent) = (Ca::new("ca"), Peer::new(), Peer::new());
+pub async fn linked(over: Transport) -> (Peer, Peer, u64, u64) {
+    let (ca, mut node, mut agent) = (Ca::new("ca"), Peer::over(over), Peer::over(over));
     let address = node.listen(&ca.issue(NAME));
     let (theirs, ours) = join(&mut node, &mut agent, address, &ca).await;
     (node, agent, theirs, ours)
@@ -295,4 +330,23 @@ pub fn raw_server(identity: &Message) -> (quinn::Endpoint, SocketAddr) {
     let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = endpoint.local_addr().unwrap();
     (endpoint, address)
+}
+
+/// Each of these tests over both transports.
+#[macro_export]
+macro_rules! over_both {
+    ($($name:ident),* $(,)?) => {
+        mod over_quic {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(hawse_proto::core::Transport::Quic).await;
+            })*
+        }
+        mod over_tcp {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(hawse_proto::core::Transport::Tcp).await;
+            })*
+        }
+    };
 }

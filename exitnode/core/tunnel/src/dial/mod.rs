@@ -1,27 +1,25 @@
 //! The dialling side of a link: an agent reaches an exit node.
 //!
-//! One attempt at one address; which address, how often and when is Python's. Made by hawse-core through `Tunnel::dial`.
+//! One attempt at one address over one transport (quic.rs, tcp.rs); which, how often and when is Python's. Made by
+//! hawse-core through `Tunnel::dial`.
 
-use std::net::SocketAddr;
+mod proxy;
+mod quic;
+mod tcp;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use hawse_proto::core::{DialRequest, LinkUp, Transport};
-use quinn::{Connection, Endpoint};
-use tokio::net::lookup_host;
+use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
+use self::proxy::Proxy;
 use crate::fault::{DialFault, Dialled};
 use crate::hub::{Connected, Tunnel};
 use crate::identity::Identity;
 use crate::limits::DIAL_TIMEOUT;
-use crate::server::peer_chain;
-use crate::socket;
 use crate::tls::{self, ALPN_ENROL, ALPN_LINK, Sha256, Trust};
-
-/// How often to look whether the exit node has accepted our certificate: quinn 0.11 counts its HANDSHAKE_DONE but wakes
-/// nobody for it. A round trip is rarely shorter than this on a real network.
-const CONFIRMATION_STEP: Duration = Duration::from_millis(2);
 
 /// A link that was dialled; it lives while it is run.
 #[derive(Debug)]
@@ -42,7 +40,14 @@ impl Dialed {
 pub struct Dial {
     dialled: Dialled,
     trust: Trust,
+    way: Way,
     limit: Duration,
+}
+
+#[derive(Debug)]
+enum Way {
+    Quic,
+    Tcp(Option<Proxy>),
 }
 
 impl Dial {
@@ -62,6 +67,12 @@ impl Dial {
             },
             (alpn, ..) => return rejected(&format!("{alpn:?} is not a protocol of links")),
         };
+        let way = match (request.transport, request.proxy) {
+            (way, None) if way == Transport::Unspecified as i32 || way == Transport::Quic as i32 => Way::Quic,
+            (way, proxy) if way == Transport::Tcp as i32 => Way::Tcp(proxy.map(Proxy::parse).transpose()?),
+            (_, Some(_)) => return rejected("a proxy carries links over TCP only"),
+            (way, None) => return rejected(&format!("{way} is not a transport of links")),
+        };
         let limit = match request.timeout_ms {
             0 => DIAL_TIMEOUT,
             ms => Duration::from_millis(ms.into()),
@@ -70,8 +81,14 @@ impl Dial {
             address: request.address,
             server_name: request.server_name,
             alpn: request.alpn,
+            way: way.to_string(),
         };
-        Ok(Self { dialled, trust, limit })
+        Ok(Self {
+            dialled,
+            trust,
+            way,
+            limit,
+        })
     }
 }
 
@@ -81,8 +98,19 @@ impl Tunnel {
     /// # Errors
     /// See [`DialFault`].
     pub async fn dial(self: &Arc<Self>, ticket: u64, dial: Dial) -> Result<Dialed, DialFault> {
-        let Dial { dialled, trust, limit } = dial;
-        let attempt = timeout(limit, connect(ticket, &dialled, &trust)).await;
+        let Dial {
+            dialled,
+            trust,
+            way,
+            limit,
+        } = dial;
+        let attempt = async {
+            match &way {
+                Way::Quic => quic::connect(ticket, &dialled, &trust).await,
+                Way::Tcp(proxy) => Box::pin(tcp::connect(ticket, &dialled, &trust, proxy.as_ref())).await,
+            }
+        };
+        let attempt = timeout(limit, attempt).await;
         let connected = attempt.unwrap_or_else(|_| Err(dialled.unanswered(limit.as_secs_f32())))?;
         Ok(Dialed {
             tunnel: self.clone(),
@@ -91,64 +119,27 @@ impl Tunnel {
     }
 }
 
-async fn connect(ticket: u64, dialled: &Dialled, trust: &Trust) -> Result<Connected, DialFault> {
-    let (endpoint, connection) = handshake(dialled, trust).await?;
-    confirm(&connection).await.map_err(|why| dialled.fault(&why))?;
-    let control = connection.open_bi().await.map_err(|why| dialled.fault(&why))?;
-    let chain = peer_chain(&connection);
+/// What the exit node proved to us.
+fn link_up(ticket: u64, dialled: &Dialled, trust: &Trust, chain: &[CertificateDer<'_>]) -> LinkUp {
     let ca = match trust {
         Trust::CaHashes(hashes) => tls::pinned(chain.get(1..).unwrap_or_default(), hashes).map(|der| der.to_vec()),
         Trust::Identity(_) => None,
     };
-    let up = LinkUp {
+    LinkUp {
         ticket,
         alpn: dialled.alpn.clone(),
-        remote: connection.remote_address().to_string(),
         peer_certificate: chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default(),
         ca: ca.unwrap_or_default(),
-        transport: Transport::Quic.into(),
-    };
-    Ok(Connected {
-        connection,
-        control,
-        up,
-        endpoint: Some(endpoint),
-    })
+        ..LinkUp::default()
+    }
 }
 
-async fn handshake(dialled: &Dialled, trust: &Trust) -> Result<(Endpoint, Connection), DialFault> {
-    let Dialled {
-        address,
-        server_name,
-        alpn,
-    } = dialled;
-    let config = tls::client_config(trust, alpn)?;
-    let unreachable =
-        |why: &dyn std::fmt::Display| DialFault::Unreachable(format!("no way to the exit node at {address}: {why}"));
-    let peer = resolve(address).await.map_err(|why| unreachable(&why))?;
-    let endpoint = socket::endpoint(socket::any(peer), None).map_err(|why| unreachable(&why))?;
-    let connecting = endpoint
-        .connect_with(config, peer, server_name)
-        .map_err(|why| match why {
-            quinn::ConnectError::InvalidServerName(name) => DialFault::Rejected(format!("{name:?} is not a DNS name")),
-            why => unreachable(&why),
-        })?;
-    let connection = connecting.await.map_err(|why| dialled.fault(&why))?;
-    Ok((endpoint, connection))
-}
-
-async fn resolve(address: &str) -> std::io::Result<SocketAddr> {
-    let unknown = || std::io::Error::other("the name has no address");
-    lookup_host(address).await?.next().ok_or_else(unknown)
-}
-
-/// In TLS 1.3 the client is done before the server has looked at its certificate; only HANDSHAKE_DONE says that it was
-/// accepted. Without this a refused agent would see a link that dies at once, without a reason.
-async fn confirm(connection: &Connection) -> Result<(), quinn::ConnectionError> {
-    while connection.stats().frame_rx.handshake_done == 0 {
-        if let Ok(why) = timeout(CONFIRMATION_STEP, connection.closed()).await {
-            return Err(why);
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Quic => f.write_str("UDP"),
+            Self::Tcp(None) => f.write_str("TCP"),
+            Self::Tcp(Some(proxy)) => write!(f, "TCP, through the proxy {proxy}"),
         }
     }
-    Ok(())
 }
