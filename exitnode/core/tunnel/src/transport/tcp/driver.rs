@@ -41,7 +41,7 @@ pub(super) fn server_settings() -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .initial_window_size(limits::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(limits::AGENT_CONNECTION_WINDOW_BYTES)
         .max_frame_size(limits::FRAME_BYTES)
         .max_header_list_size(limits::HEADER_LIST_BYTES)
         .max_send_buffer_size(limits::STREAM_SEND_BUFFER_BYTES)
