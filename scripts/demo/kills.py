@@ -13,7 +13,7 @@ from typing import Any
 
 from demo import kube, setup, visiting
 from demo.errors import DemoError
-from demo.outcomes import Expectation, Kill, is_calm, judge, loss_of
+from demo.outcomes import Expectation, Kill, judge
 from demo.session import SYSTEM, Session
 from demo.traffic import Traffic
 from demo.visits import Door
@@ -23,7 +23,6 @@ REFUSED_BY_APP = "HAWSE-1003"
 CUT_BY_APP = "HAWSE-1005"
 NO_AGENT = "HAWSE-1002"
 AGENT_LOST = "HAWSE-1013"
-_CALM_S = 1.0
 _AWAY_S = 0.5
 """How long the app and the agent stay away: a developer's restart at its quickest."""
 _BACK_S = 60.0
@@ -81,24 +80,14 @@ def _price(session: Session, traffic: Traffic, case: Case) -> Kill:
     is_back = case.strike()
     back_s = time.monotonic() - began if session.shell.until(case.what, is_back, timeout_s=_BACK_S) else None
     _await_calm(session, traffic, time.monotonic())
-    outcomes = traffic.since(began)
-    kill = Kill(case.what, back_s, tuple(loss_of(door.region, outcomes) for door in session.doors))
-    losses = "; ".join(f"{loss.region}: {loss.text}" for loss in kill.losses)
-    session.report.note(losses)
+    kill = Kill(case.what, back_s, traffic.losses(began))
+    session.report.note("; ".join(f"{loss.region}: {loss.text}" for loss in kill.losses))
     return kill
 
 
 def _await_calm(session: Session, traffic: Traffic, since: float) -> None:
     """Wait until everybody is served and nobody waits; bounded, the outcomes tell if it was in vain."""
-    regions = [door.region for door in session.doors]
-
-    def calm() -> bool:
-        now = time.monotonic()
-        if now < since + _CALM_S:
-            return False
-        return is_calm(traffic.since(now - _CALM_S), traffic.waiting(), regions, now=now, calm_s=_CALM_S)
-
-    session.shell.until("calm", calm, timeout_s=_BACK_S)
+    session.shell.until("calm", lambda: traffic.is_calm(since), timeout_s=_BACK_S)
 
 
 # What is killed

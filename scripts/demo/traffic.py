@@ -20,13 +20,14 @@ from typing import Self, TextIO
 
 import httpx
 
-from demo.outcomes import HANG_S, NO_ANSWER, SERVED, Outcome
+from demo.outcomes import HANG_S, NO_ANSWER, SERVED, Loss, Outcome, is_calm, loss_of
 from demo.visits import Door, Visitor
 
 WAYS = tuple(itertools.product((False, True), (True, False)))
 """(HTTP/2 or 1.1, kept or new connections): four streams of visitors to each door."""
 DEFAULT_RATE = 60.0
 """Requests a second and door. Half of them are TLS handshakes; more would measure this program."""
+CALM_S = 1.0
 _STOP_S = HANG_S + 5
 
 
@@ -66,9 +67,19 @@ class Traffic:
         """Requests that ended at this moment of time.monotonic() or later."""
         return [one for one in self._outcomes.copy() if one.ended >= moment]
 
-    def waiting(self) -> list[float]:
-        """When the requests that are under way began."""
-        return list(self._waiting.copy().values())
+    def losses(self, since: float) -> tuple[Loss, ...]:
+        """What each door's visitors saw since then."""
+        outcomes = self.since(since)
+        return tuple(loss_of(door.region, outcomes) for door in self.doors)
+
+    def is_calm(self, since: float) -> bool:
+        """Whether everybody was served, and nobody waited, for the last CALM_S, all of it later than `since`."""
+        now = time.monotonic()
+        if now < since + CALM_S:
+            return False
+        regions = [door.region for door in self.doors]
+        waiting = self._waiting.copy().values()
+        return is_calm(self.since(now - CALM_S), waiting, regions, now=now, calm_s=CALM_S)
 
     def _work(self, task: asyncio.Task[None]) -> None:
         with contextlib.closing(self._loop), contextlib.suppress(asyncio.CancelledError):
@@ -102,7 +113,9 @@ class Traffic:
                 failure = await self._ask(door, client, number)
         except (TimeoutError, httpx.TimeoutException):
             failure = NO_ANSWER
-        except (OSError, httpx.HTTPError) as exc:
+        except (
+            Exception
+        ) as exc:  # root of a task, and a client with a broken connection lets anyio's errors through too
             failure, detail = cause_of(exc), repr(exc)
         finally:
             del self._waiting[number]

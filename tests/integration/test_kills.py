@@ -1,0 +1,119 @@
+"""Kill -9 while visitors come, without a cluster: two exit nodes, an agent and the app as processes on loopback.
+
+The demo does the same in its cluster (scripts/demo/kills.py), where a kubelet starts containers again; here the test.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from demo.outcomes import NO_ANSWER, Loss
+from demo.traffic import Traffic
+from demo.visits import Door, Visitor
+from support import loopback
+from support.loopback import Loopback
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+BACK_S = 40.0
+APP_AWAY = {"HAWSE-1003", "HAWSE-1005"}
+AGENT_AWAY = {"HAWSE-1002", "HAWSE-1013"}
+NODE_AWAY = {"connection refused", "connection lost"} | AGENT_AWAY
+
+
+class Scene:
+    """Everything up, visitors at both exit nodes."""
+
+    def __init__(self, made: Loopback, traffic: Traffic) -> None:
+        self.made, self.traffic = made, traffic
+        self.mark = time.monotonic()
+
+    def begin(self) -> None:
+        """Losses are counted from here on."""
+        self.await_calm()
+        self.mark = time.monotonic()
+
+    def await_calm(self) -> None:
+        """Both regions are served, and nobody waits."""
+        since = time.monotonic()
+        while not self.traffic.is_calm(since):
+            assert time.monotonic() < since + BACK_S, f"{self.losses()}\n{self.made.agent.tail()}"
+            time.sleep(0.05)
+
+    def losses(self) -> tuple[Loss, ...]:
+        return self.traffic.losses(self.mark)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    directory = tmp_path_factory.mktemp("kills")
+    with loopback.serving(directory, exit_nodes=2) as made:
+        doors = [Door(one.place.region, one.place.name, one.place.address, one.place.https_port) for one in made.nodes]
+        visitor = Visitor(made.host, doors[0].port, made.ca_file)
+        with Traffic(visitor, doors, directory / "visitors.log", rate=40) as traffic:
+            yield Scene(made, traffic)
+
+
+@pytest.fixture
+def scene(running: Scene) -> Scene:
+    running.begin()
+    return running
+
+
+def causes(loss: Loss) -> set[str]:
+    return {cause for cause, _ in loss.failures}
+
+
+def test_an_exit_node_that_is_killed_costs_the_other_ones_visitors_nothing(scene: Scene) -> None:
+    for victim in scene.made.nodes:  # each in turn; what was killed before must have come back by then
+        scene.begin()
+        victim.process.kill()
+        victim.start()
+        scene.await_calm()
+        losses = {loss.region: loss for loss in scene.losses()}
+        own = losses.pop(victim.place.region)
+        (other,) = losses.values()
+        assert (other.visits > 0, other.failures) == (True, ())
+        assert own.failed > 0
+        assert causes(own) <= NODE_AWAY
+    assert scene.made.agent.out.count("https://") == 1, "the agent was never without a session"
+
+
+def test_an_agent_that_is_killed_has_its_slot_back_at_once(scene: Scene) -> None:
+    agent = scene.made.agent
+    agent.kill()
+    agent.start()
+    scene.made.wait_until_served()
+    scene.await_calm()
+    for loss in scene.losses():
+        assert loss.failed > 0
+        assert causes(loss) <= AGENT_AWAY
+    logs = [node.process.err for node in scene.made.nodes]
+    assert any("took this one's place" in log for log in logs), "it waited until the dead link's silence was noticed"
+    assert "another" not in agent.err, "nobody fights for the slot"
+
+
+def test_an_app_that_is_killed_is_told_and_served_again_at_once(scene: Scene) -> None:
+    app = scene.made.app
+    app.process.kill()
+    time.sleep(0.3)
+    app.start()
+    scene.await_calm()
+    for loss in scene.losses():
+        assert loss.failed > 0
+        assert causes(loss) <= APP_AWAY
+
+
+def test_all_at_once_come_back_by_themselves(scene: Scene) -> None:
+    processes = [*(node.process for node in scene.made.nodes), scene.made.agent, scene.made.app.process]
+    for process in processes:
+        process.signal(signal.SIGKILL)
+    for process in reversed(processes):  # the agent before its exit nodes: it has to try again
+        process.kill()
+        process.start()
+    scene.await_calm()
+    for loss in scene.losses():
+        assert loss.failed > 0
+        assert causes(loss) <= NODE_AWAY | APP_AWAY
+        assert NO_ANSWER not in causes(loss)
