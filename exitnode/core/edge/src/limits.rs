@@ -37,11 +37,14 @@ pub(crate) const H2_LOCAL_RESETS: usize = 256;
 pub(crate) const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// See [`H2_PING_INTERVAL`].
 pub(crate) const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Frames that cost the edge work and carry nothing (PING, SETTINGS, PRIORITY, RST_STREAM, empty DATA, unknown types):
+/// Frames that cost the edge work and carry nothing (PING, SETTINGS, PRIORITY, RST_STREAM, empty DATA, WINDOW_UPDATE, unknown):
 /// this many at once, then [`H2_CONTROL_FRAMES_PER_SECOND`]; one more ends the connection. nghttp2's limit for resets.
 pub(crate) const H2_CONTROL_FRAME_BURST: u32 = 1000;
 /// See [`H2_CONTROL_FRAME_BURST`].
 pub(crate) const H2_CONTROL_FRAMES_PER_SECOND: u32 = 50;
+/// Bytes sent to a visitor for which it may send one WINDOW_UPDATE; without them it counts as a frame that carries nothing.
+/// The smallest DATA frame has 10 bytes and some clients answer each with two (the stream's and the connection's).
+pub(crate) const H2_BYTES_PER_WINDOW_UPDATE: u64 = 4;
 /// Unread bytes of one HTTP/3 request, as [`H2_STREAM_WINDOW_BYTES`].
 pub(crate) const H3_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Unread bytes of all requests of one HTTP/3 connection, as [`H2_CONNECTION_WINDOW_BYTES`].

@@ -118,8 +118,9 @@ pub(crate) fn respond(fault: &Fault, audience: &Audience, request_id: &str, page
     if let Ok(code) = HeaderValue::try_from(fault::text(fault.code)) {
         headers.insert(ERROR_HEADER, code);
     }
-    if audience.http1 && matches!(fault.code.status, 400 | 408 | 501) {
-        // What follows an unclear request on the same connection could be anything.
+    if audience.http1 && matches!(fault.code.status, 400 | 405 | 408 | 501) {
+        // What follows an unclear request on the same connection could be anything; behind a CONNECT it is what was meant
+        // for the tunnel, not a request.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if fault.code.status == 503 {

@@ -29,6 +29,8 @@ struct Meter {
     header: [u8; HEADER_BYTES],
     have: usize,
     idle: Bucket,
+    /// Bytes that were sent and for which no WINDOW_UPDATE has come.
+    sent: u64,
 }
 
 impl Meter {
@@ -42,7 +44,12 @@ impl Meter {
                 limits::H2_CONTROL_FRAME_BURST,
                 limits::H2_CONTROL_FRAMES_PER_SECOND,
             ),
+            sent: 0,
         }
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.sent = self.sent.saturating_add(bytes as u64);
     }
 
     fn feed(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), TooMany> {
@@ -71,15 +78,23 @@ impl Meter {
         let first_flag = flags & 1 != 0;
         let idle = match kind {
             0 => self.skip == 0 && !first_flag, // DATA: END_STREAM
-            4 | 6 => !first_flag,               // SETTINGS, PING: ACK
-            2 | 3 => true,                      // PRIORITY, RST_STREAM
-            1 | 5 | 7 | 8 | 9 => false,         // HEADERS, PUSH_PROMISE, GOAWAY, WINDOW_UPDATE, CONTINUATION
+            4 => !first_flag,                   // SETTINGS: ACK, of which h2 takes no more than it asked for
+            2 | 3 | 6 => true,                  // PRIORITY, RST_STREAM, PING
+            8 => !self.is_paid(),               // WINDOW_UPDATE
+            1 | 5 | 7 | 9 => false,             // HEADERS, PUSH_PROMISE, GOAWAY, CONTINUATION
             _ => true,
         };
         if !idle {
             return Ok(());
         }
         self.idle.spend(now)
+    }
+
+    /// A WINDOW_UPDATE that answers to bytes of ours.
+    fn is_paid(&mut self) -> bool {
+        let rest = self.sent.checked_sub(limits::H2_BYTES_PER_WINDOW_UPDATE);
+        self.sent = rest.unwrap_or(self.sent);
+        rest.is_some()
     }
 }
 
@@ -110,7 +125,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, buf)
+        let me = self.get_mut();
+        let written = ready!(Pin::new(&mut me.inner).poll_write(cx, buf))?;
+        me.meter.wrote(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -126,7 +144,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
+        let me = self.get_mut();
+        let written = ready!(Pin::new(&mut me.inner).poll_write_vectored(cx, bufs))?;
+        me.meter.wrote(written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -165,8 +186,8 @@ mod tests {
             ("SETTINGS", 4, 0, 6, true),
             ("SETTINGS ACK", 4, 1, 0, false),
             ("PING", 6, 0, 8, true),
-            ("PING ACK", 6, 1, 8, false),
-            ("WINDOW_UPDATE", 8, 0, 4, false),
+            ("PING ACK", 6, 1, 8, true),
+            ("WINDOW_UPDATE", 8, 0, 4, true),
             ("PRIORITY_UPDATE", 16, 0, 9, true),
         ] {
             let now = Instant::now();
@@ -174,6 +195,19 @@ mod tests {
             let all = [preface(), frame(kind, flags, payload).repeat(burst() + 1)].concat();
             assert_eq!(meter.feed(&all, now).is_err(), counted, "{name}");
         }
+    }
+
+    #[test]
+    fn window_updates_that_answer_to_bytes_of_ours_are_free() {
+        let now = Instant::now();
+        let mut meter = Meter::new(now);
+        assert!(meter.feed(&preface(), now).is_ok());
+        // Two for each of the smallest DATA frames.
+        for _ in 0..10 * burst() {
+            meter.wrote(10);
+            assert!(meter.feed(&frame(8, 0, 4).repeat(2), now).is_ok());
+        }
+        assert_eq!(meter.idle, Meter::new(now).idle);
     }
 
     proptest! {
