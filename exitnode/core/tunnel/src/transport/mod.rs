@@ -131,7 +131,7 @@ impl SendHalf {
     /// Resolves once all of `bytes` is in the transport's bounded buffer. Not cancel safe: part of it may be.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Broken> {
         match self {
-            Self::Quic(stream) => stream.write_chunk(bytes).await.map_err(quic::broken_write),
+            Self::Quic(stream) => quic::write(stream, bytes).await,
             Self::Tcp(stream) => stream.write(bytes).await,
         }
     }

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 
 use super::{Broken, End, RecvHalf, SendHalf, Stream};
@@ -44,7 +45,23 @@ pub(super) fn poll_write(
     Pin::new(stream).poll_write(cx, bytes).map_err(broken_write)
 }
 
-pub(super) fn broken_write(error: WriteError) -> Broken {
+/// All of `bytes`, or why not. A write that waits for the connection's window is not woken when its stream is stopped
+/// (quinn-proto 0.11.19 looks at that window first): without the second arm it could wait for ever, and with it the app's
+/// connection. Not cancel safe: part of the bytes may be written.
+pub(super) async fn write(stream: &mut quinn::SendStream, bytes: Bytes) -> Result<(), Broken> {
+    let stopped = stream.stopped();
+    tokio::select! {
+        biased;
+        written = stream.write_chunk(bytes) => written.map_err(broken_write),
+        stopped = stopped => match stopped {
+            Ok(Some(code)) => Err(Broken::Given(number(code))),
+            Ok(None) => Err(broken_write(WriteError::ClosedStream)),
+            Err(why) => Err(Broken::Lost(why.to_string())),
+        },
+    }
+}
+
+fn broken_write(error: WriteError) -> Broken {
     match error {
         WriteError::Stopped(code) => Broken::Given(number(code)),
         WriteError::ConnectionLost(_) | WriteError::ClosedStream | WriteError::ZeroRttRejected => {
