@@ -1,4 +1,4 @@
-"""An app that keeps every byte that reaches it and reads requests with a strict parser of its own (h11), for tests/abuse.
+"""An app for tests/abuse that keeps every byte that reaches it and reads requests with a strict parser of its own (h11).
 
     with RecordingApp() as app:
         ...                                        # requests reach 127.x.y.z:port through the tunnel
@@ -112,7 +112,7 @@ class RecordingApp:
             self._arrived.append(arrived)
             self.open += 1
         try:
-            # A reset is what an abandoned request looks like, and a protocol error is found again in Arrived.requests().
+            # A reset is what an abandoned request looks like; a protocol error is found again in Arrived.requests().
             with visitor, contextlib.suppress(OSError, h11.RemoteProtocolError, h11.LocalProtocolError):
                 visitor.settimeout(60)
                 self._talk(visitor, arrived)
