@@ -1,4 +1,4 @@
-"""An app for tests/abuse that keeps every byte that reaches it and reads requests with a strict parser of its own (h11).
+"""An app for tests/abuse that keeps every byte that reaches it; a strict parser of its own (h11) reads requests.
 
     with RecordingApp() as app:
         ...                                        # requests reach 127.x.y.z:port through the tunnel
