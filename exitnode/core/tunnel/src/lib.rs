@@ -41,5 +41,7 @@ pub use stream::{AppStream, OpenError};
 pub use tls::{ALPN_ENROL, ALPN_LINK};
 
 #[cfg(test)]
+mod simulator;
+#[cfg(test)]
 #[path = "../tests/common/ca.rs"]
 mod testing;
