@@ -41,6 +41,7 @@ pub use stream::{AppStream, OpenError};
 pub use tls::{ALPN_ENROL, ALPN_LINK};
 
 #[cfg(test)]
+#[path = "../tests/simulator/mod.rs"]
 mod simulator;
 #[cfg(test)]
 #[path = "../tests/common/ca.rs"]
