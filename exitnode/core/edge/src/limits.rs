@@ -156,7 +156,8 @@ pub(crate) const H2C_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 pub(crate) const H2C_CONNECTION_WINDOW_BYTES: u32 = 192 << 20;
 /// One direction of a WebSocket is read in pieces of this size.
 pub(crate) const SPLICE_BUFFER_BYTES: usize = 8 << 10;
-/// When an exit node drains, a visitor over HTTP/1.1 that has just connected may still send its first request for this long.
+/// When an exit node drains, a visitor that has just connected may still end its handshake for this long, and then, over
+/// HTTP/1.1, send its first request for as long.
 pub(crate) const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// Most bytes of one error page after its slots were filled.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;

@@ -232,6 +232,20 @@ async fn visitors_that_have_just_connected_when_an_edge_drains_get_an_answer() {
     soon(&mut scene.served).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_handshake_that_does_not_come_holds_no_drain_up() {
+    let options = hawse_proto::core::EdgeOptions {
+        handshake_timeout_ms: 3_600_000,
+        ..Default::default()
+    };
+    let mut scene = Scene::with(options, tunnel("u1", HOST), echo).await;
+    let mut silent = TcpStream::connect(scene.addr).await.unwrap();
+    assert_eq!(scene.ask(GET).await.status, 200, "the edge has seen both");
+    scene.drain(Duration::from_secs(3600));
+    soon(&mut scene.served).await.unwrap();
+    assert!(!matches!(soon(silent.read(&mut [0])).await, Ok(1..)));
+}
+
 /// An app that has the request and never answers.
 async fn mute(mut stream: TcpStream) {
     let _ = stream.read_to_end(&mut Vec::new()).await;

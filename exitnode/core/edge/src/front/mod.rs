@@ -30,7 +30,7 @@ use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
@@ -78,9 +78,12 @@ impl Front {
         self: Arc<Self>,
         socket: TcpStream,
         from: (SocketAddr, Guest),
-        drain: watch::Receiver<bool>,
+        mut drain: watch::Receiver<bool>,
     ) {
-        let greeted = timeout(self.limits.handshake_timeout, self.greet(socket, from)).await;
+        let greeted = tokio::select! {
+            greeted = timeout(self.limits.handshake_timeout, self.greet(socket, from)) => greeted,
+            () = too_late(&mut drain) => Ok(Greeted::Gone),
+        };
         let (stream, connection) = match greeted.unwrap_or(Greeted::Failed) {
             Greeted::Visitor(stream, connection) => (stream, connection),
             Greeted::Gone => return,
@@ -258,6 +261,12 @@ where
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+}
+
+/// Resolves when a handshake that is not done would only hold up a listener that drains.
+async fn too_late(drain: &mut watch::Receiver<bool>) {
+    let _ = drain.wait_for(|draining| *draining).await;
+    sleep(limits::DRAIN_FIRST_REQUEST).await;
 }
 
 /// Resolves when the listener drains, for a visitor over HTTP/1.1 that has only just connected once its first request is
