@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Wheels and the developer's loop use one profile of the core; `make core-release` is for measurements.
 CORE_SOURCES := $(shell find $(RUST) -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name Cargo.lock \) -print)
 
-.PHONY: help demo try test check rust go fix codegen core core-release lock wheel ci prereqs tools clean
+.PHONY: help demo try test check fuzz rust go fix codegen core core-release lock wheel ci prereqs tools clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -85,6 +85,9 @@ codegen: .venv/.deps ## renew generated code: Protobuf, error codes, CRDs
 
 lock: .venv/.uv ## renew requirements/*.lock (no index and no file address is written)
 	for set in build dev operator exitnode agent; do scripts/lock.sh "$$set"; done
+
+fuzz: ## every parser of foreign bytes in Rust under libFuzzer (SECONDS_EACH=30, TARGET=name); needs nightly Rust
+	@scripts/fuzz.sh
 
 # The wheel is made from the sdist, which proves the sdist complete; the shared target folder keeps the compiled crates.
 wheel: .venv/.deps ## sdist and wheel into dist/

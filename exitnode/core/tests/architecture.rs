@@ -67,7 +67,11 @@ fn violations(path: &str, text: &str) -> Vec<String> {
     if text.lines().count() > FILE_LINES {
         found.push(format!("{path}: more than {FILE_LINES} lines"));
     }
-    if path.contains("tests") || path.ends_with("testing.rs") || path.contains("/generated/") {
+    if path.contains("tests")
+        || path.ends_with("testing.rs")
+        || path.ends_with("fuzzing.rs")
+        || path.contains("/generated/")
+    {
         return found;
     }
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();

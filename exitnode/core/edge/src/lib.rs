@@ -31,6 +31,9 @@ mod upstream;
 mod visit;
 
 pub use agents::AgentHandshake;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 pub use dial::{AppStream, DialError, Dialer};
 pub use edge::Edge;
 pub use listener::{BindError, Listening};

@@ -32,6 +32,9 @@ mod stream;
 mod tls;
 mod transport;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 pub use dial::{Dial, Dialed};
 pub use fault::{DialFault, ListenFault};
 pub use hub::{Events, Tunnel};

@@ -34,6 +34,8 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
+#[cfg(feature = "fuzzing")]
+pub use self::h3::h3_sieve;
 pub(crate) use self::{
     h3::Entrance,
     tls::{Alpn, server_config},

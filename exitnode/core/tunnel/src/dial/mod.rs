@@ -7,6 +7,9 @@ mod proxy;
 mod quic;
 mod tcp;
 
+#[cfg(feature = "fuzzing")]
+pub use proxy::proxy_answer;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -104,6 +104,23 @@ fn status(head: &[u8]) -> Option<u16> {
     whole.then(|| digits.parse().ok()).flatten()
 }
 
+/// Any bytes are an answer or an error, no more of them is kept than the bound, and a tunnel has no bytes before its own.
+#[cfg(feature = "fuzzing")]
+pub fn proxy_answer(data: &[u8]) {
+    let mut input = data;
+    let mut reading = Box::pin(read_head(&mut input));
+    let outcome = reading
+        .as_mut()
+        .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    let std::task::Poll::Ready(outcome) = outcome else {
+        return;
+    };
+    if let Ok(head) = outcome {
+        assert!(head.len() <= PROXY_ANSWER_BYTES + 1024);
+        assert!(!matches!(status(&head), Some(200..=299)) || head.ends_with(b"\r\n\r\n"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

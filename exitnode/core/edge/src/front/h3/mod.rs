@@ -10,3 +10,5 @@ mod guard;
 mod request;
 
 pub(crate) use self::endpoint::Entrance;
+#[cfg(feature = "fuzzing")]
+pub use guard::fuzzing::h3_sieve;

@@ -5,6 +5,8 @@
 //! a stream), fields (field sections), ledger (cost of a connection), receiving, sending, streams (h3's traits on quinn's).
 
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod ledger;
 mod receiving;
 mod sending;
