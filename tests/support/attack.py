@@ -122,7 +122,7 @@ class Scene:
             yield one_round
 
     def endure(
-        self, *attacks: Attack, seconds: float = 1.5, growth_bytes: int = GROWTH_BYTES, kept_bytes: int = KEPT_BYTES
+        self, *attacks: Attack, seconds: float = 1.0, growth_bytes: int = GROWTH_BYTES, kept_bytes: int = KEPT_BYTES
     ) -> Report:
         """Run the attacks side by side, for so long or until all of them are over; see the module."""
         before, report, stop = rss_bytes(self.made.nodes[0].process), Report(), threading.Event()
