@@ -76,6 +76,8 @@ over_both!(
     a_stream_that_is_put_away_after_its_end_closes_the_app_gently,
     an_idle_app_is_left_when_the_visitor_is_gone,
     readers_who_stall_do_not_hold_up_the_others,
+    apps_that_stall_do_not_hold_up_the_others,
+    a_visitor_who_pauses_gets_every_byte,
     the_newest_link_serves_and_the_older_one_takes_over,
     streams_of_a_lost_link_break_without_a_code,
 );
@@ -294,6 +296,51 @@ async fn readers_who_stall_do_not_hold_up_the_others(over: Transport) {
     }
     let held = shop.node.tunnel.stats().0[0].bytes_out;
     assert!(held < 100_000, "stalled readers have taken nothing: {held}");
+}
+
+async fn apps_that_stall_do_not_hold_up_the_others(over: Transport) {
+    let shop = shop(over, |mut app| async move {
+        let mut kind = [0];
+        app.read_exact(&mut kind).await.unwrap();
+        if kind == *b"L" {
+            tokio::time::sleep(common::LIMIT).await; // reads no more, and is not gone
+        }
+        echo(app).await;
+    })
+    .await;
+    let mut stalled = Vec::new();
+    for _ in 0..6 {
+        let mut stream = shop.open().await;
+        stream.write_all(b"L").await.unwrap();
+        let flood = async { while stream.write_all(&[0; 65_536]).await.is_ok() {} };
+        assert!(timeout(Duration::from_millis(300), flood).await.is_err(), "it waits");
+        stalled.push(stream);
+    }
+    let taken = shop.node.tunnel.stats().0[0].bytes_in;
+    assert!(taken < 6 * (12 << 20), "what waits is bounded: {taken}");
+    for _ in 0..20 {
+        let mut stream = shop.open().await;
+        stream.write_all(&[b's'; 1001]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let answered = timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
+        answered.expect("not held up").unwrap();
+        assert_eq!(answer.len(), 1000);
+    }
+}
+
+async fn a_visitor_who_pauses_gets_every_byte(over: Transport) {
+    let shop = shop(over, |mut app| async move {
+        app.write_all(&vec![7; 8 << 20]).await.unwrap();
+    })
+    .await;
+    let mut stream = shop.open().await;
+    let mut first = vec![0; 100_000];
+    within(stream.read_exact(&mut first)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await; // every window on the way is full now
+    let mut rest = Vec::new();
+    within(stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(first.len() + rest.len(), 8 << 20);
 }
 
 async fn the_newest_link_serves_and_the_older_one_takes_over(over: Transport) {
