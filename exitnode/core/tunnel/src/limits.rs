@@ -30,9 +30,12 @@ pub const FRAME_BYTES: u32 = 64 * 1024;
 /// Over TCP, bytes of a request's or answer's fields. Ours have none, but the last words of a connection (1 KiB).
 pub const HEADER_LIST_BYTES: u32 = 4 * 1024;
 
-/// Over TCP, bytes in the kernel that were not sent yet: what waits there can't be overtaken. About a round trip of 150 ms
-/// at 14 Mbit/s. Past it: the socket takes no more.
-pub const UNSENT_BYTES: u32 = 256 * 1024;
+/// Over TCP, bytes in the kernel that were not sent yet: what waits there can't be overtaken, and the socket takes more once
+/// half of it is gone, which is a sign of life (`HEARD_BYTES`): every 2 s at 256 kbit/s. Past it: the socket takes no more.
+pub const UNSENT_BYTES: u32 = 128 * 1024;
+
+/// Over TCP, bytes that the socket has taken that count as a sign of life of the peer. More than a few probes are.
+pub const HEARD_BYTES: u64 = 16 * 1024;
 
 /// Over TCP, how long the kernel sends again what is not acknowledged. Links are left sooner (`PROBE_TIMEOUT`).
 pub const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -56,7 +59,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// QUIC's own limit on silence, for connections that are not links yet; links are left sooner (`PROBE_TIMEOUT`, `SILENCE`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Exit node: silence after which a link is asked whether it lives. With `PROBE_TIMEOUT` and `LOOK` below 5 s.
+/// Exit node: silence of either side after which a link is asked whether it lives: of the agent's, since it may be gone; of
+/// our own, since it must not think that we are (who only sends gets nothing but TCP's acknowledgements). With `PROBE_TIMEOUT` and `LOOK` below 5 s.
 pub const PROBE_AFTER: Duration = Duration::from_millis(1500);
 
 /// Exit node: a link that was asked this long ago is taken for new streams only if there is no other.

@@ -133,11 +133,6 @@ impl Link {
         self.closing.get()
     }
 
-    /// Grows with everything that arrives.
-    pub(crate) fn received(&self) -> u64 {
-        self.connection.received()
-    }
-
     fn decide(&self, code: u32, reason: String, lost: bool) -> bool {
         self.closing.set(Closing { code, reason, lost }).is_ok()
     }

@@ -6,9 +6,10 @@
 //! agent       quiet --SILENCE--> lost
 //! ```
 //!
+//! The exit node also asks when it has said nothing itself for as long, so that an agent which only sends hears something.
 //! A process that slept asks again before it gives a link up: what had arrived is still unread. pulse.rs asks and obeys.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::limits::{
     ASLEEP, LOOK, PROBE_AFTER, PROBE_SUSPECT, PROBE_TIMEOUT, PROBE_TIMEOUT_BUSY, SILENCE as AGENT_LIMIT,
@@ -26,36 +27,51 @@ pub(crate) enum Verdict {
     Lost,
 }
 
+/// Counts that only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Signs {
+    /// With whatever the peer says or acknowledges.
+    pub(crate) heard: u64,
+    /// With whatever we say.
+    pub(crate) sent: u64,
+}
+
 /// The exit node's view of one link.
 #[derive(Debug)]
 pub(crate) struct Prober {
     silence: Silence,
+    /// The first question that was not answered.
     asked: Option<Instant>,
 }
 
 impl Prober {
-    pub(crate) fn new(now: Instant, received: u64) -> Self {
+    pub(crate) fn new(now: Instant, signs: Signs) -> Self {
         Self {
-            silence: Silence::new(now, received),
+            silence: Silence::new(now, signs),
             asked: None,
         }
     }
 
-    /// `received` is any count that grows with what arrives.
-    pub(crate) fn look(&mut self, now: Instant, received: u64) -> Verdict {
-        let slept = self.silence.look(now, received);
-        let Some(asked) = self.asked.filter(|_| !slept) else {
-            if !slept && self.silence.since(now) < PROBE_AFTER {
-                return Verdict::Fine;
-            }
-            self.asked = Some(now);
-            return Verdict::Ask;
+    pub(crate) fn look(&mut self, now: Instant, signs: Signs) -> Verdict {
+        if self.silence.look(now, signs) {
+            self.asked = None;
+            return self.ask(now);
+        }
+        let Some(asked) = self.asked else {
+            let quiet_since = self.silence.heard.min(self.silence.sent);
+            return if now - quiet_since < PROBE_AFTER {
+                Verdict::Fine
+            } else {
+                self.ask(now)
+            };
         };
         let (waited, quiet) = (now - asked, now - asked.max(self.silence.heard));
         if quiet >= PROBE_TIMEOUT || waited >= PROBE_TIMEOUT_BUSY {
             Verdict::Lost
         } else if quiet >= PROBE_SUSPECT {
             Verdict::Suspect
+        } else if now - self.silence.sent >= PROBE_AFTER {
+            self.ask(now)
         } else {
             Verdict::Fine
         }
@@ -68,11 +84,17 @@ impl Prober {
 
     /// When to look again.
     pub(crate) fn next_look(&self) -> Instant {
-        let heard = self.silence.heard;
+        let Silence { heard, sent, .. } = self.silence;
         let due = self
             .asked
-            .map_or(heard + PROBE_AFTER, |asked| asked.max(heard) + PROBE_TIMEOUT);
+            .map_or(heard.min(sent) + PROBE_AFTER, |asked| asked.max(heard) + PROBE_TIMEOUT);
         self.silence.next_look(due)
+    }
+
+    fn ask(&mut self, now: Instant) -> Verdict {
+        self.asked.get_or_insert(now);
+        self.silence.sent = now;
+        Verdict::Ask
     }
 }
 
@@ -81,16 +103,16 @@ impl Prober {
 pub(crate) struct Listener(Silence);
 
 impl Listener {
-    pub(crate) fn new(now: Instant, received: u64) -> Self {
-        Self(Silence::new(now, received))
+    pub(crate) fn new(now: Instant, signs: Signs) -> Self {
+        Self(Silence::new(now, signs))
     }
 
     /// As [`Prober::look`]; never asks.
-    pub(crate) fn look(&mut self, now: Instant, received: u64) -> Verdict {
-        if self.0.look(now, received) {
+    pub(crate) fn look(&mut self, now: Instant, signs: Signs) -> Verdict {
+        if self.0.look(now, signs) {
             self.0.heard = now;
         }
-        if self.0.since(now) >= AGENT_LIMIT {
+        if now - self.0.heard >= AGENT_LIMIT {
             Verdict::Lost
         } else {
             Verdict::Fine
@@ -105,33 +127,34 @@ impl Listener {
 
 #[derive(Debug)]
 struct Silence {
-    received: u64,
-    /// When something new was seen last: at most `LOOK` after it arrived.
+    signs: Signs,
+    /// When something new was seen last: at most `LOOK` after it happened.
     heard: Instant,
+    sent: Instant,
     looked: Instant,
 }
 
 impl Silence {
-    fn new(now: Instant, received: u64) -> Self {
+    fn new(now: Instant, signs: Signs) -> Self {
         Self {
-            received,
+            signs,
             heard: now,
+            sent: now,
             looked: now,
         }
     }
 
     /// Notes what is new; true: nobody has looked for so long that silence means nothing.
-    fn look(&mut self, now: Instant, received: u64) -> bool {
-        if received != self.received {
-            (self.received, self.heard) = (received, now);
+    fn look(&mut self, now: Instant, signs: Signs) -> bool {
+        if signs.heard != self.signs.heard {
+            self.heard = now;
         }
-        let slept = now.saturating_duration_since(self.looked) > LOOK + ASLEEP;
-        self.looked = now;
+        if signs.sent != self.signs.sent {
+            self.sent = now;
+        }
+        let slept = now - self.looked > LOOK + ASLEEP;
+        (self.signs, self.looked) = (signs, now);
         slept
-    }
-
-    fn since(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.heard)
     }
 
     fn next_look(&self, due: Instant) -> Instant {

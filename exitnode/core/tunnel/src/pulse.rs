@@ -16,14 +16,14 @@ use crate::transport::Broken;
 
 /// Exit node: watches until the link is lost. Cancel safe.
 pub(crate) async fn probe(link: &Link) {
-    let mut prober = Prober::new(now(), link.received());
+    let mut prober = Prober::new(now(), link.connection.signs());
     let mut answer: Option<Answer<'_>> = None;
     loop {
-        let verdict = prober.look(now(), link.received());
+        let verdict = prober.look(now(), link.connection.signs());
         link.suspect.store(verdict == Verdict::Suspect, Relaxed);
         match verdict {
             Verdict::Lost => break,
-            // One that was asked before we slept is not waited for any more.
+            // The last question, if it was not answered, is not waited for any more.
             Verdict::Ask => answer = Some(Box::pin(ask(link))),
             Verdict::Fine | Verdict::Suspect => {}
         }
@@ -62,8 +62,8 @@ async fn answered(link: &Link) -> Option<()> {
 
 /// Agent: watches until the link is lost. Cancel safe.
 pub(crate) async fn listen(link: &Link) {
-    let mut listener = Listener::new(now(), link.received());
-    while listener.look(now(), link.received()) != Verdict::Lost {
+    let mut listener = Listener::new(now(), link.connection.signs());
+    while listener.look(now(), link.connection.signs()) != Verdict::Lost {
         sleep_until(listener.next_look().into()).await;
     }
     let seconds = SILENCE.as_secs_f32();

@@ -1,5 +1,12 @@
 use super::*;
+use std::time::Duration;
+
 use proptest::prelude::*;
+
+/// Both sides silent but for these.
+fn heard(heard: u64) -> Signs {
+    Signs { heard, sent: heard }
+}
 
 fn start() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -21,7 +28,7 @@ use Step::{Answered, Nothing, Received};
 /// Looks every 250 ms until `until`, with these steps at their times; the verdicts that are not `Fine`, with theirs.
 fn run(until: u64, steps: &[(u64, Step)]) -> Vec<(u64, Verdict)> {
     let start = start();
-    let (mut prober, mut received, mut seen) = (Prober::new(start, 0), 0, Vec::new());
+    let (mut prober, mut received, mut seen) = (Prober::new(start, heard(0)), 0, Vec::new());
     for at in (250..=until).step_by(250) {
         match steps
             .iter()
@@ -35,7 +42,7 @@ fn run(until: u64, steps: &[(u64, Step)]) -> Vec<(u64, Verdict)> {
                 prober.answered();
             }
         }
-        match prober.look(start + ms(at), received) {
+        match prober.look(start + ms(at), heard(received)) {
             Verdict::Fine => {}
             verdict => seen.push((at, verdict)),
         }
@@ -76,29 +83,60 @@ fn what_arrives_puts_the_end_off_but_not_for_ever() {
 }
 
 #[test]
+fn an_agent_that_only_sends_hears_a_question_now_and_then() {
+    let start = start();
+    let mut prober = Prober::new(start, Signs::default());
+    let asked: Vec<_> = (1..20)
+        .map(|n| n * 250)
+        .filter(|at| {
+            let signs = Signs { heard: *at, sent: 0 };
+            prober.look(start + ms(*at), signs) == Verdict::Ask
+        })
+        .collect();
+    assert_eq!(asked, [1500, 3000, 4500], "also while the first answer is on its way");
+}
+
+#[test]
+fn an_agent_that_only_receives_is_asked_and_not_left_while_it_takes_something() {
+    let start = start();
+    let mut prober = Prober::new(start, Signs::default());
+    for at in (1..40).map(|n| n * 250) {
+        let signs = Signs {
+            heard: at / 2000,
+            sent: at,
+        };
+        assert_ne!(prober.look(start + ms(at), signs), Verdict::Lost, "{at}");
+    }
+}
+
+#[test]
 fn who_slept_asks_again_before_leaving() {
     let start = start();
-    let mut prober = Prober::new(start, 0);
+    let mut prober = Prober::new(start, heard(0));
     for at in (250..=4250).step_by(250) {
-        prober.look(start + ms(at), 0);
+        prober.look(start + ms(at), heard(0));
     }
     let awake = start + ms(3_600_000);
-    assert_eq!(prober.look(awake, 0), Verdict::Ask, "asked before the lid was closed");
-    assert_eq!(prober.look(awake + ms(250), 0), Verdict::Fine);
-    let mut listener = Listener::new(start, 0);
-    assert_eq!(listener.look(awake, 0), Verdict::Fine);
-    assert_eq!(listener.look(awake + ms(250), 0), Verdict::Fine);
+    assert_eq!(
+        prober.look(awake, heard(0)),
+        Verdict::Ask,
+        "asked before the lid was closed"
+    );
+    assert_eq!(prober.look(awake + ms(250), heard(0)), Verdict::Fine);
+    let mut listener = Listener::new(start, heard(0));
+    assert_eq!(listener.look(awake, heard(0)), Verdict::Fine);
+    assert_eq!(listener.look(awake + ms(250), heard(0)), Verdict::Fine);
 }
 
 #[test]
 fn an_agent_leaves_after_its_limit_and_not_before() {
     let start = start();
-    let mut listener = Listener::new(start, 0);
+    let mut listener = Listener::new(start, heard(0));
     for at in (250..4500).step_by(250) {
-        assert_eq!(listener.look(start + ms(at), 0), Verdict::Fine);
+        assert_eq!(listener.look(start + ms(at), heard(0)), Verdict::Fine);
     }
-    assert_eq!(listener.look(start + ms(4500), 0), Verdict::Lost);
-    assert_eq!(listener.look(start + ms(4750), 1), Verdict::Fine);
+    assert_eq!(listener.look(start + ms(4500), heard(0)), Verdict::Lost);
+    assert_eq!(listener.look(start + ms(4750), heard(1)), Verdict::Fine);
 }
 
 proptest! {
@@ -106,11 +144,11 @@ proptest! {
     #[test]
     fn no_link_is_lost_without_a_question_and_its_time(looks in prop::collection::vec((1u64..3000, any::<bool>()), 1..200)) {
         let mut now = start();
-        let (mut prober, mut received, mut asked) = (Prober::new(now, 0), 0, None);
+        let (mut prober, mut received, mut asked) = (Prober::new(now, heard(0)), 0, None);
         for (after, something) in looks {
             now += ms(after);
             received += u64::from(something);
-            match prober.look(now, received) {
+            match prober.look(now, heard(received)) {
                 Verdict::Ask => asked = Some(now),
                 Verdict::Lost => prop_assert!(asked.is_some_and(|asked| now - asked >= PROBE_TIMEOUT) && !something),
                 Verdict::Suspect => prop_assert!(asked.is_some_and(|asked| now - asked >= PROBE_SUSPECT)),
@@ -125,10 +163,10 @@ proptest! {
     fn a_dead_path_is_left_within_five_seconds(offset in 0u64..250, node in any::<bool>()) {
         let last_packet = start();
         let made = last_packet - ms(250);
-        let (mut prober, mut listener) = (Prober::new(made, 0), Listener::new(made, 0));
+        let (mut prober, mut listener) = (Prober::new(made, heard(0)), Listener::new(made, heard(0)));
         let mut now = last_packet + ms(offset);
         loop {
-            let verdict = if node { prober.look(now, 1) } else { listener.look(now, 1) };
+            let verdict = if node { prober.look(now, heard(1)) } else { listener.look(now, heard(1)) };
             if verdict == Verdict::Lost {
                 break;
             }

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use hawse_proto::core::Transport;
 use tokio::io::ReadBuf;
 
+use crate::probe::Signs;
+
 /// A connection between agent and exit node. Clones are the same one.
 #[derive(Debug, Clone)]
 pub(crate) enum Connection {
@@ -96,11 +98,20 @@ impl Connection {
         }
     }
 
-    /// Grows with everything that arrives.
-    pub(crate) fn received(&self) -> u64 {
+    /// What says that the peer lives.
+    pub(crate) fn signs(&self) -> Signs {
         match self {
-            Self::Quic(connection) => connection.stats().udp_rx.datagrams,
-            Self::Tcp(connection) => connection.received(),
+            Self::Quic(connection) => {
+                let stats = connection.stats();
+                Signs {
+                    heard: stats.udp_rx.datagrams,
+                    sent: stats.udp_tx.datagrams,
+                }
+            }
+            Self::Tcp(connection) => Signs {
+                heard: connection.heard(),
+                sent: connection.sent(),
+            },
         }
     }
 

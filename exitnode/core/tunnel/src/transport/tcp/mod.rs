@@ -13,7 +13,6 @@ mod halves;
 mod meter;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use self::halves::{RecvHalf, SendHalf};
-use self::meter::Meter;
+use self::meter::{Count, Meter};
 use super::{Broken, End};
 use crate::limits;
 
@@ -50,7 +49,7 @@ struct Shared {
     end: watch::Sender<Option<End>>,
     /// Closed when the driver has ended.
     driven: watch::Receiver<()>,
-    received: Arc<AtomicU64>,
+    count: Arc<Count>,
     round_trip: Duration,
     /// Owns the driver.
     driver: Mutex<JoinSet<()>>,
@@ -64,7 +63,7 @@ enum Side {
 impl Connection {
     /// The exit node's side; resolves when the agent has answered the control stream. Cancel safe: it is cut.
     pub(crate) async fn client(io: impl Io) -> Result<(Self, Control), h2::Error> {
-        let (io, received) = Meter::new(io);
+        let (io, count) = Meter::new(io);
         let (mut requests, connection) = driver::client_settings().handshake(io).await?;
         let (end, mut driver) = (watch::Sender::new(None), JoinSet::new());
         let driven = driver::spawn(&mut driver, &end, driver::Peer::Agent(Box::new(connection)));
@@ -76,7 +75,7 @@ impl Connection {
             control: Mutex::new(send),
             end: end.clone(),
             driven,
-            received,
+            count,
             round_trip: asked.elapsed(),
             driver: Mutex::new(driver),
         }));
@@ -87,7 +86,7 @@ impl Connection {
     /// The agent's side; resolves when the exit node has opened the control stream, which proves that it took our
     /// certificate. `round_trip` is what connecting took. Cancel safe: it is cut.
     pub(crate) async fn server(io: impl Io, round_trip: Duration) -> Result<(Self, Control), h2::Error> {
-        let (io, received) = Meter::new(io);
+        let (io, count) = Meter::new(io);
         let mut connection = driver::server_settings().handshake(io).await?;
         let first = connection.accept().await;
         let (request, mut answer) = first.unwrap_or_else(|| Err(h2::Reason::NO_ERROR.into()))?;
@@ -104,7 +103,7 @@ impl Connection {
             control: Mutex::new(send),
             end: end.clone(),
             driven,
-            received,
+            count,
             round_trip,
             driver: Mutex::new(driver),
         }));
@@ -160,8 +159,12 @@ impl Connection {
         while driven.changed().await.is_ok() {}
     }
 
-    pub(super) fn received(&self) -> u64 {
-        self.0.received.load(Relaxed)
+    pub(super) fn heard(&self) -> u64 {
+        self.0.count.heard()
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.0.count.sent()
     }
 
     pub(super) fn round_trip(&self) -> Duration {

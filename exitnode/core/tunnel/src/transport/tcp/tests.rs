@@ -2,7 +2,7 @@ use super::*;
 use crate::limits::{STREAM_SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use tokio::io::{DuplexStream, ReadBuf, duplex};
