@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Wheels and the developer's loop use one profile of the core; `make core-release` is for measurements.
 CORE_SOURCES := $(shell find $(RUST) -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name Cargo.lock \) -print)
 
-.PHONY: help demo try test check fuzz rust go fix codegen core core-release lock wheel ci prereqs tools clean
+.PHONY: help demo try test check fuzz bench rust go fix codegen core core-release lock wheel ci prereqs tools clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -61,12 +61,17 @@ test: prereqs tools ## every test; pytest's summary comes last
 	$(BIN)/python scripts/build_tools.py --verify
 	$(BIN)/pytest -q
 
+# Loader, core (release profile) and peers are built on the way and kept; .venv keeps the developer's core.
+bench: prereqs .venv/.core ## the data path beside nginx, frp and rathole: about 12 minutes on a machine left alone (BENCH_ONLY, BENCH_ROUNDS)
+	PYTHONPATH=tests $(BIN)/python -m bench
+
 check: prereqs .venv/.core ## guards, formats, linters, types, architecture
 	scripts/guards.sh
 	$(BIN)/ruff format --check -q
 	$(BIN)/ruff check -q
 	$(BIN)/lint-imports --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
 	$(BIN)/mypy
+	MYPYPATH=tests:operator:exitnode $(BIN)/mypy --strict --explicit-package-bases tests/bench
 	MYPYPATH=scripts:kind:operator:exitnode $(BIN)/mypy --strict --explicit-package-bases scripts/*.py scripts/demo kind/*.py examples/app/*.py
 	PYTHONPATH=operator $(BIN)/python scripts/codegen.py --check
 	$(BIN)/python -m hawse_api.crdgen --check
