@@ -57,7 +57,7 @@ def run(binary: Path, workload: Workload, scheme: str, endpoint: Endpoint, secon
     return Outcome(**made)
 
 
-def parse_h2load(report: str, log: str, seconds: float, body_bytes: int) -> Outcome:
+def parse_h2load(report: str, log: str, seconds: float, body_bytes: int, under_way: int) -> Outcome:
     """Read h2load's report and its --log-file: start, status and microseconds of each request. Pure."""
     lines = [line.split("\t") for line in log.splitlines()]
     micros = sorted(int(line[2]) for line in lines if line[1] == "200")
@@ -68,8 +68,8 @@ def parse_h2load(report: str, log: str, seconds: float, body_bytes: int) -> Outc
         raise LoaderError(f"h2load said something unknown:\n{report[-2000:]}")
     good = int(statuses[1])
     bad = int(counts[2]) + sum(int(number) for number in statuses.groups()[1:])
-    # It reports no length of each answer: the sum tells whether all were whole (those under way at the end are in it).
-    short = int(data[1]) < good * body_bytes
+    # It reports no length of each answer: the sum tells whether they were whole, but for those under way at the end.
+    short = int(data[1]) < (good - under_way) * body_bytes
     return Outcome(
         answered=good,
         failed=bad + (1 if short else 0),
@@ -89,7 +89,8 @@ def _h2load(workload: Workload, endpoint: Endpoint, seconds: float) -> Outcome:
         argv += [f"--log-file={log}", f"--connect-to={endpoint.address}:{endpoint.port}"]
         argv += [f"https://{endpoint.host}:{endpoint.port}{workload.path}"]
         report = _call(argv, whole)
-        return parse_h2load(report, log.read_text(), whole, workload.body_bytes)
+        under_way = workload.connections * workload.streams
+        return parse_h2load(report, log.read_text(), whole, workload.body_bytes, under_way)
 
 
 def _percentile(ordered: list[int], part: float) -> float:

@@ -68,11 +68,12 @@ def test_h2load_is_understood_and_cut_answers_are_failures() -> None:
         "traffic: 1.00KB (1024) total, 20B (20) headers (space savings 90.00%), 400B ({data}) data\n"
     )
     log = "1\t200\t1000\n2\t200\t3000\n3\t503\t9000\n"
-    whole = parse_h2load(said.format(data=400), log, 2.0, 200)
+    whole = parse_h2load(said.format(data=400), log, 2.0, 200, 0)
     assert (whole.answered, whole.failed, whole.p50_ms) == (2, 2, 1.0)
-    assert parse_h2load(said.format(data=399), log, 2.0, 200).failed == 3
+    assert parse_h2load(said.format(data=399), log, 2.0, 200, 0).failed == 3
+    assert parse_h2load(said.format(data=399), log, 2.0, 200, 1).failed == 2
     with pytest.raises(LoaderError):
-        parse_h2load("something else", log, 2.0, 200)
+        parse_h2load("something else", log, 2.0, 200, 0)
 
 
 def test_a_goal_is_missed_when_a_request_failed() -> None:
