@@ -40,9 +40,6 @@ pub const HEARD_BYTES: u64 = 16 * 1024;
 /// Over TCP, how long the kernel sends again what is not acknowledged. Links are left sooner (`PROBE_TIMEOUT`).
 pub const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
-/// Handshakes of agents over TCP that wait to be taken over from the edge. Past it: closed.
-pub const WAITING_HANDSHAKES: usize = 64;
-
 /// Bytes of a proxy's answer to CONNECT. Past it: the dial fails.
 pub const PROXY_ANSWER_BYTES: usize = 8 * 1024;
 
