@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -154,6 +155,8 @@ def decode(content: bytes) -> Credentials:
         chain, roots = _der(model.chain_pem), _der(model.roots_pem)
     except ValidationError as exc:
         raise ValueError(f"{exc.error_count()} fields are not valid") from None
+    except (TypeError, UnsupportedAlgorithm):
+        raise ValueError("the key is encrypted or of a kind that we never write") from None
     return Credentials(
         connect_name=model.connect_name,
         domain=model.domain,

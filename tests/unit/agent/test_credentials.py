@@ -1,10 +1,15 @@
 """The login on disk."""
 
 import datetime as dt
+import json
 import stat
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hawse_agent import credentials
 from hawse_agent.errors import AgentError, AuthenticationError
@@ -68,3 +73,56 @@ def test_the_epoch_is_remembered_and_a_broken_one_is_zero(tmp_path: Path) -> Non
 
 def test_an_empty_answer_to_a_renewal_keeps_roots_and_addresses() -> None:
     assert LOGIN.renewed(LOGIN.chain, (), ()) == LOGIN
+
+
+# --- Any bytes in the login's file give a login or the one error that is meant for it, never anything else
+WRITTEN = credentials.encode(LOGIN)
+FIELDS = sorted(json.loads(WRITTEN))
+ANY = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=50)
+    | st.lists(st.text(max_size=9), max_size=3)
+)
+
+
+def login_or_value_error(content: bytes) -> None:
+    try:
+        read = credentials.decode(content)
+    except ValueError as exc:
+        told = str(exc)
+    else:
+        assert len(read.addresses) <= credentials.MAX_ADDRESSES
+        assert credentials.decode(credentials.encode(read)) == read
+        return
+    assert "PRIVATE KEY" not in told
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(content: bytes) -> None:
+    login_or_value_error(content)
+
+
+@given(st.integers(0, len(WRITTEN)), st.integers(0, len(WRITTEN)), st.binary(max_size=8))
+def test_a_login_with_a_part_replaced(start: int, end: int, new: bytes) -> None:
+    login_or_value_error(WRITTEN[:start] + new + WRITTEN[max(start, min(end, start + 40)) :])
+
+
+@given(st.sampled_from(FIELDS), ANY)
+def test_a_login_with_another_value_in_one_field(name: str, value: object) -> None:
+    login_or_value_error(json.dumps({**json.loads(WRITTEN), name: value}).encode())
+
+
+@pytest.mark.parametrize("kind", ["encrypted", "another curve", "another kind"])
+def test_a_key_that_the_agent_never_wrote(kind: str) -> None:
+    key = {
+        "another kind": ed25519.Ed25519PrivateKey.generate(),
+        "another curve": ec.generate_private_key(ec.SECP384R1()),
+    }.get(kind, ec.generate_private_key(ec.SECP256R1()))
+    protection: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if kind == "encrypted":
+        protection = serialization.BestAvailableEncryption(b"password")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection).decode()
+    login_or_value_error(json.dumps({**json.loads(WRITTEN), "key_pem": pem}).encode())

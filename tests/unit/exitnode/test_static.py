@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hawse_api import spiffe
 from hawse_exitnode import static
@@ -68,3 +70,49 @@ def test_a_missing_file_and_one_that_is_not_json_are_told_apart(tmp_path: Path) 
         static.read_file(tmp_path / "nothing")
     with pytest.raises(UsageError, match="is not JSON"):
         static.read_file(write(tmp_path, "{"))
+
+
+# --- Whatever stands in a static file: a configuration, or one UsageError without the keys in it
+GOOD = a_file()
+WRITTEN = json.dumps(GOOD).encode()
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "key", "fleet", "tunnel", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+# tmp_path is shared by the examples of one test: each writes the one file anew.
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def configuration_or_usage_error(path: Path, content: bytes) -> None:
+    file = path / "node.json"
+    file.write_bytes(content)
+    try:
+        static.read_file(file)
+    except UsageError as exc:
+        told = str(exc)
+    else:
+        return
+    assert "PRIVATE KEY" not in told
+    assert "SECRET" not in told
+
+
+@SHARED
+@given(st.binary(max_size=200))
+def test_any_bytes(tmp_path: Path, content: bytes) -> None:
+    configuration_or_usage_error(tmp_path, content)
+
+
+@SHARED
+@given(st.sampled_from(sorted(GOOD)), ANY)
+def test_a_file_with_another_value_in_one_place(tmp_path: Path, name: str, value: object) -> None:
+    configuration_or_usage_error(tmp_path, json.dumps({**GOOD, name: value}).encode())
+
+
+@SHARED
+@given(st.integers(0, len(WRITTEN)), st.binary(max_size=6))
+def test_a_file_that_was_cut_or_damaged(tmp_path: Path, at: int, new: bytes) -> None:
+    configuration_or_usage_error(tmp_path, WRITTEN[:at] + new)
+    configuration_or_usage_error(tmp_path, WRITTEN[:at] + new + WRITTEN[at + len(new) :])
