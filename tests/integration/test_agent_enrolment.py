@@ -186,7 +186,7 @@ async def test_a_certificate_past_its_half_life_is_renewed_saved_and_good_for_th
     token = parts.operator.add_token("laptop")
     parts.operator.add_tunnel("shop", token)
     old = await aged(parts, token)
-    parts.operator.nodes.agent_addresses.append("127.255.0.9:7443")  # the fleet has grown meanwhile
+    parts.operator.nodes.agent_addresses["127.255.0.9:7443"] = 443  # the fleet has grown meanwhile
     async with hawse(parts.config, "http", "3000") as agent:
         await agent.says("certificate renewed, valid until ")
     new = credentials.load(parts.config, lambda _: None)
@@ -221,7 +221,7 @@ async def test_an_exit_node_that_appears_is_learned_when_another_goes(parts: Par
             await agent.says(second.agents_address)
             await agent.says(parts.node.agents_address) if parts.node.agents_address not in agent.err else None
             async with control.exit_node(parts.operator, tmp_path / "third", pod="eu-west-1-ghi") as third:
-                parts.operator.nodes.agent_addresses.remove(second.agents_address)
+                parts.operator.nodes.agent_addresses.pop(second.agents_address)
                 await second.end()
                 await agent.says(f"at {third.agents_address}", timeout_s=45)
     saved = json.loads((parts.config / credentials.FILE).read_text())

@@ -20,7 +20,7 @@ import socket
 import ssl
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,7 +103,7 @@ class Nodes(books.NodeBook):
 
     def __init__(self) -> None:
         self.by_token: dict[str, NodeIdentity] = {}
-        self.agent_addresses: list[str] = []
+        self.agent_addresses: dict[str, int] = {}
         self.fails = False
 
     def add(self, exit_node: str, pod: str, region: str = "eu-west", domain: str = DOMAIN) -> str:
@@ -123,8 +123,8 @@ class Nodes(books.NodeBook):
                 return identity
         return None
 
-    def addresses(self, fleet: str) -> Sequence[str]:
-        return self.agent_addresses if fleet == FLEET else []
+    def addresses(self, fleet: str) -> Mapping[str, int]:
+        return self.agent_addresses if fleet == FLEET else {}
 
 
 # --- operator --------------------------------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ async def exit_node(
     node = ExitNodeProcess(running, directory, host, https_port, agents_port, admin_port, exit_node, pod, extra or {})
     (directory / "token").write_text(running.nodes.add(exit_node, pod))
     (directory / "ca.crt").write_bytes(ca.roots_pem(running.authority))
-    running.nodes.agent_addresses.append(node.agents_address)
+    running.nodes.agent_addresses[node.agents_address] = node.https_port
     try:
         if start:
             await node.start()

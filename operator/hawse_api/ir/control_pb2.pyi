@@ -248,7 +248,7 @@ class Session(_message.Message):
     agent_id: _builtins.str
     agent_version: _builtins.str
     transport: _builtins.str
-    """"quic" """
+    """"quic" | "h2" """
     rtt_ms: _builtins.int
     connected_at: _builtins.int
     """Unix seconds."""

@@ -5,7 +5,7 @@ call (timeout inside). A refusal comes back as a value with words for the person
 Kubernetes itself is raised, as `BookUnavailableError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -81,5 +81,5 @@ class NodeBook(Protocol):
     def find(self, exit_node: str, pod: str) -> NodeIdentity | None:
         """From the cache: the exit node behind a certificate; None if its ExitNode or Fleet does not exist any more."""
 
-    def addresses(self, fleet: str) -> Sequence[str]:
-        """Where agents reach the fleet's ready exit nodes: "203.0.113.7:7443"."""
+    def addresses(self, fleet: str) -> Mapping[str, int]:
+        """Where agents reach the fleet's ready exit nodes: "203.0.113.7:7443" (UDP) -> TCP port of the same node."""

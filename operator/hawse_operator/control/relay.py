@@ -97,11 +97,13 @@ class Relay:
     def _enrolled(self, node: NodeIdentity, outcome: enrol.Allowed | enrol.Refused) -> frames_pb2.EnrolResponse:
         if isinstance(outcome, enrol.Refused):
             return frames_pb2.EnrolResponse(refused=outcome.to_frame())
+        addresses = self._nodes.addresses(node.fleet)
         return frames_pb2.EnrolResponse(
             chain=enrol.certificate_for(self._authority(), outcome, self._clock()),
             roots=ca.roots_der(self._authority()),
             domain=outcome.record.domain,
-            addresses=self._nodes.addresses(node.fleet),
+            addresses=addresses.keys(),
+            tcp_ports=addresses.values(),
             namespace=outcome.record.namespace,
             token_name=outcome.record.name,
         )
@@ -109,10 +111,12 @@ class Relay:
     def _renewed(self, node: NodeIdentity, outcome: enrol.Allowed | enrol.Refused) -> frames_pb2.RenewResponse:
         if isinstance(outcome, enrol.Refused):
             return frames_pb2.RenewResponse(refused=outcome.to_frame())
+        addresses = self._nodes.addresses(node.fleet)
         return frames_pb2.RenewResponse(
             chain=enrol.certificate_for(self._authority(), outcome, self._clock()),
             roots=ca.roots_der(self._authority()),
-            addresses=self._nodes.addresses(node.fleet),
+            addresses=addresses.keys(),
+            tcp_ports=addresses.values(),
         )
 
 

@@ -74,6 +74,13 @@ def agents_port(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> int:
     return fleet.spec.listeners.agents
 
 
+def links_tcp_port(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> int:
+    """TCP port that belongs to those addresses, where agents come in whose UDP is blocked: that of the visitors."""
+    if exit_node.spec.address.type is v1alpha1.AddressType.POD_IPS:
+        return names.PORT_HTTPS
+    return fleet.spec.listeners.https
+
+
 def with_port(address: str, port: int) -> str:
     """`203.0.113.7:7443`, `[2001:db8::1]:7443`."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -6,6 +6,7 @@ neither may undo the other. Secret bytes pass through here and go nowhere but in
 
 import logging
 import secrets as random_secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,7 +73,7 @@ class AgentTokenReconciler:
         live = await self._read(token)
         fleet = self._context.world.fleet_of_token(token)
         state = tokens.decide_token(token, read_issued(token, live), has_fleet=fleet is not None, now=self._context.now)
-        addresses = self._context.world.agent_addresses(fleet) if fleet else ()
+        addresses = self._context.world.agent_addresses(fleet) if fleet else {}
         if tokens.resets_agents(token):
             # Status first: an agent that enrols with the new secret must not be forgotten by this write.
             await self._write_status(token, state, fleet, has_addresses=bool(addresses))
@@ -100,7 +101,7 @@ class AgentTokenReconciler:
         live: dict[str, Any] | None,
         state: tokens.TokenState,
         fleet: v1alpha1.Fleet | None,
-        addresses: tuple[str, ...],
+        addresses: Mapping[str, int],
     ) -> None:
         client = self._context.client
         if state.action is SecretAction.DELETE and live is not None:

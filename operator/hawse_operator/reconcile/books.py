@@ -5,7 +5,7 @@ Counting an agent is a write at a resourceVersion: two exit nodes that relay at 
 Called by control for each enrolment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hawse_api import names, v1alpha1
@@ -154,10 +154,10 @@ class Nodes:
         found = self._identity(exit_node, pod, uid=None)
         return found if isinstance(found, NodeIdentity) else None
 
-    def addresses(self, fleet: str) -> Sequence[str]:
+    def addresses(self, fleet: str) -> Mapping[str, int]:
         """Where agents reach a fleet."""
         found = self._context.world.fleets().get(fleet)
-        return self._context.world.agent_addresses(found) if found is not None else ()
+        return self._context.world.agent_addresses(found) if found is not None else {}
 
 
 def bound_pod(status: dict[str, Any], *, namespace: str) -> tuple[str, str] | books.NodeRefusal:

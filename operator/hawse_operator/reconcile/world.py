@@ -205,14 +205,16 @@ class World:
             exit_node, self.pods_of(exit_node.name), services.addresses_of_service(found[0] if found else None)
         )
 
-    def agent_addresses(self, fleet: v1alpha1.Fleet) -> tuple[str, ...]:
-        """Where agents reach a fleet: "203.0.113.7:7443"."""
+    def agent_addresses(self, fleet: v1alpha1.Fleet) -> dict[str, int]:
+        """Where agents reach a fleet, in order: "203.0.113.7:7443" (UDP) -> the TCP port of the same exit node."""
         found = {
-            exitnodes.with_port(address, exitnodes.agents_port(exit_node, fleet))
+            exitnodes.with_port(address, exitnodes.agents_port(exit_node, fleet)): exitnodes.links_tcp_port(
+                exit_node, fleet
+            )
             for exit_node in self.exit_nodes(fleet.name)
             for address in self.addresses(exit_node)
         }
-        return tuple(sorted(found))
+        return dict(sorted(found.items()))
 
     # --- what exit nodes say -----------------------------------------------------------------------------------------
     def acks(self, fleet: str, key: str) -> tuple[facts.PodAck, ...]:

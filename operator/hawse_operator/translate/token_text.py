@@ -6,7 +6,7 @@ nowhere else.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from google.protobuf import message
 
@@ -22,12 +22,13 @@ def connect_name(domain: str) -> str:
 
 
 def build_token_text(
-    *, domain: str, addresses: Sequence[str], ca_sha256: Sequence[bytes], token_id: str, secret: bytes
+    *, domain: str, addresses: Mapping[str, int], ca_sha256: Sequence[bytes], token_id: str, secret: bytes
 ) -> str:
-    """Text for `hawse login`; equal input, equal text."""
+    """Text for `hawse login`; equal input, equal text. `addresses`: "203.0.113.7:7443" -> TCP port of the same node."""
     token = frames_pb2.Token(
         connect_name=connect_name(domain),
         addresses=sorted(addresses),
+        tcp_ports=[addresses[one] for one in sorted(addresses)],
         ca_sha256=sorted(ca_sha256),
         id=token_id,
         secret=secret,

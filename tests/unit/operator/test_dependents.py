@@ -243,4 +243,4 @@ def test_a_pod_that_is_not_connected_is_away(scene: Scene) -> None:
 
 
 def test_addresses_of_agents_are_those_of_ready_pods(scene: Scene) -> None:
-    assert scene.world.agent_addresses(scene.world.fleets()["default"]) == ("127.0.1.2:7443",)
+    assert scene.world.agent_addresses(scene.world.fleets()["default"]) == {"127.0.1.2:7443": 8443}

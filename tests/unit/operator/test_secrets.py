@@ -11,7 +11,7 @@ from support.objects import NOW, fleet, token
 
 SECRET = b"s" * 32
 TEXT = token_text.build_token_text(
-    domain="a.b", addresses=("c:1",), ca_sha256=(b"h" * 32,), token_id="uid-laptop", secret=SECRET
+    domain="a.b", addresses={"c:1": 443}, ca_sha256=(b"h" * 32,), token_id="uid-laptop", secret=SECRET
 )
 
 

@@ -15,7 +15,7 @@ SECRET = bytes(range(32))
 def build(addresses: tuple[str, ...] = ("b:7443", "a:7443"), secret: bytes = SECRET) -> str:
     return token_text.build_token_text(
         domain="tunnels.example.com",
-        addresses=addresses,
+        addresses={one: 8443 + ord(one[0]) for one in addresses},
         ca_sha256=(b"2" * 32, b"1" * 32),
         token_id="uid",
         secret=secret,
@@ -30,6 +30,7 @@ def test_the_text_holds_what_an_agent_needs() -> None:
     token = frames_pb2.Token.FromString(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     assert token.connect_name == "connect.tunnels.example.com"
     assert list(token.addresses) == ["a:7443", "b:7443"]
+    assert list(token.tcp_ports) == [8443 + ord("a"), 8443 + ord("b")]
     assert list(token.ca_sha256) == [b"1" * 32, b"2" * 32]
     assert (token.id, token.secret) == ("uid", SECRET)
 
