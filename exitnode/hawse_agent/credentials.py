@@ -8,8 +8,10 @@ never leaves the file except towards the core. Called by login.py (writes), runn
 import datetime as dt
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from hawse_agent import files
 from hawse_agent.errors import AgentError, AuthenticationError
+from hawse_agent.target import parse_address
 from hawse_api import names
 
 FILE = "credentials.json"
@@ -26,6 +29,8 @@ AGENT_ID_FILE = "agent-id"
 MAX_ADDRESSES = 16
 _LIMIT_BYTES = 256 * 1024
 _SMALL_BYTES = 64
+_TCP_PORT = 443
+_PORT_MOST = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Credentials:
     roots: tuple[bytes, ...]
     key: bytes = field(repr=False)
     """PKCS#8."""
+    tcp_ports: tuple[int, ...] = ()
+    """In the order of `addresses`; see tcp_address()."""
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -61,9 +68,21 @@ class Credentials:
         leaf = self.leaf
         return leaf.not_valid_before_utc + (leaf.not_valid_after_utc - leaf.not_valid_before_utc) / 2
 
-    def renewed(self, chain: tuple[bytes, ...], roots: tuple[bytes, ...], addresses: tuple[str, ...]) -> "Credentials":
+    def tcp_address(self, address: str) -> str:
+        """Where the exit node at `address` (UDP) takes links over TCP."""
+        ports = dict(zip(self.addresses, self.tcp_ports, strict=False))
+        return tcp_address(address, ports.get(address, 0))
+
+    def renewed(
+        self,
+        chain: tuple[bytes, ...],
+        roots: tuple[bytes, ...],
+        addresses: tuple[str, ...],
+        tcp_ports: tuple[int, ...] = (),
+    ) -> "Credentials":
         """After a renewal. Empty roots or addresses keep what was known."""
-        return replace(self, chain=chain, roots=roots or self.roots, addresses=addresses or self.addresses)
+        kept = replace(self, chain=chain, roots=roots or self.roots)
+        return replace(kept, addresses=addresses, tcp_ports=tcp_ports) if addresses else kept
 
 
 class _File(BaseModel):
@@ -78,9 +97,25 @@ class _File(BaseModel):
     namespace: str = Field(max_length=253)
     token_name: str = Field(max_length=253)
     agent_id: str = Field(min_length=1, max_length=64)
+    tcp_ports: list[Annotated[int, Field(ge=0, le=65535)]] = Field([], max_length=MAX_ADDRESSES)
+    """Files of agents before 0.2 have none."""
     chain_pem: str
     key_pem: SecretStr
     roots_pem: str
+
+
+def tcp_address(address: str, tcp_port: int) -> str:
+    """The same host at its TCP port; 0 = 443 (frames.proto, Token.tcp_ports)."""
+    host, _, _ = address.rpartition(":")
+    return f"{host}:{tcp_port or _TCP_PORT}"
+
+
+def pair_addresses(addresses: Sequence[str], tcp_ports: Sequence[int]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Addresses of a frame that can be used, with the TCP port of each (0 = not told): two tuples of one length."""
+    ports = [port if 0 < port <= _PORT_MOST else 0 for port in tcp_ports[: len(addresses)]]
+    ports += [0] * (len(addresses) - len(ports))
+    usable = [pair for pair in zip(addresses, ports, strict=True) if parse_address(pair[0])][:MAX_ADDRESSES]
+    return tuple(address for address, _ in usable), tuple(port for _, port in usable)
 
 
 def save(directory: Path, credentials: Credentials, tell: files.Tell) -> None:
@@ -131,6 +166,7 @@ def encode(credentials: Credentials) -> bytes:
         namespace=credentials.namespace,
         token_name=credentials.token_name,
         agent_id=credentials.agent_id,
+        tcp_ports=list(credentials.tcp_ports)[:MAX_ADDRESSES],
         chain_pem=_pem(credentials.chain),
         key_pem=SecretStr(
             key.private_bytes(
@@ -164,6 +200,7 @@ def decode(content: bytes) -> Credentials:
         namespace=model.namespace,
         token_name=model.token_name,
         agent_id=model.agent_id,
+        tcp_ports=tuple(model.tcp_ports),
         chain=chain,
         roots=roots,
         key=key.private_bytes(

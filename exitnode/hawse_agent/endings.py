@@ -68,7 +68,7 @@ def decide(failures: Mapping[str, Failure | None], *, connected: bool, patience_
     reasons = [f"{address}: {failure.why if failure else 'no answer'}" for address, failure in failures.items()]
     return Ending(
         _NO_EXIT_NODE,
-        "no exit node could be reached. Check the network, and that UDP to these ports is let through.\n"
+        "no exit node could be reached. Check the network, and that UDP or TCP to them is let through.\n"
         + words.listing(reasons),
     )
 

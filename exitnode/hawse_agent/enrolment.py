@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hawse_agent import identity, words
-from hawse_agent.credentials import MAX_ADDRESSES, Credentials
+from hawse_agent.credentials import Credentials, pair_addresses
 from hawse_agent.errors import AgentError, AuthenticationError, NetworkError, error_of
 from hawse_agent.jointoken import JoinToken
-from hawse_agent.target import parse_address
 from hawse_api import names
 from hawse_api.ir import frames_pb2
 
@@ -136,12 +135,15 @@ def _enrolled(response: frames_pb2.EnrolResponse, asker: Asker, ca: bytes) -> Do
         return Failed(_untrusted("it speaks for another domain than the token"), again=False)
     if ca not in roots or not identity.names_pinned(roots, token.ca_sha256):
         return Failed(_untrusted("it brought another CA than the one that the token names"), again=False)
-    addresses = tuple(one for one in response.addresses if parse_address(one))[:MAX_ADDRESSES]
+    addresses, tcp_ports = pair_addresses(response.addresses, response.tcp_ports)
+    if not addresses:
+        addresses, tcp_ports = token.addresses, token.tcp_ports
     return Done(
         Credentials(
             connect_name=token.connect_name,
             domain=token.domain,
-            addresses=addresses or token.addresses,
+            addresses=addresses,
+            tcp_ports=tcp_ports,
             namespace=words.printable(response.namespace, 253),
             token_name=words.printable(response.token_name, 253),
             agent_id=asker.agent_id,

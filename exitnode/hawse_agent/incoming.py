@@ -81,10 +81,9 @@ def register(routes: Sequence[Route]) -> frames_pb2.Frame:
     return frames_pb2.Frame(register=frames_pb2.Register(tunnel_uids=[route.tunnel.uid for route in routes]))
 
 
-def dial_request(address: str, server_name: str, identity: core_pb2.Identity, timeout_s: float) -> core_pb2.DialRequest:
-    """A dial for a session."""
+def dial_request(server_name: str, identity: core_pb2.Identity, timeout_s: float) -> core_pb2.DialRequest:
+    """A dial for a session; dialling.py sets where to and how."""
     return core_pb2.DialRequest(
-        address=address,
         server_name=server_name,
         alpn=names.ALPN_LINK,
         identity=identity,

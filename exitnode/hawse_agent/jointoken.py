@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from hawse_agent.credentials import MAX_ADDRESSES
+from hawse_agent.credentials import MAX_ADDRESSES, pair_addresses
 from hawse_agent.errors import AuthenticationError
 from hawse_agent.target import parse_address
 from hawse_api import names
@@ -33,9 +33,12 @@ class JoinToken:
     connect_name: str
     """DNS name that exit nodes prove."""
     addresses: tuple[str, ...]
+    """Of exit nodes, UDP."""
     ca_sha256: tuple[bytes, ...]
     id: str
     secret: bytes = field(repr=False)
+    tcp_ports: tuple[int, ...] = ()
+    """In the order of `addresses`: where the same exit node takes links over TCP; 0 or missing = 443."""
 
     @property
     def domain(self) -> str:
@@ -73,6 +76,7 @@ def encode(token: JoinToken) -> str:
         ca_sha256=token.ca_sha256,
         id=token.id,
         secret=token.secret,
+        tcp_ports=token.tcp_ports,
     )
     body = base64.urlsafe_b64encode(message.SerializeToString()).rstrip(b"=")
     return names.TOKEN_PREFIX + body.decode("ascii")
@@ -94,7 +98,8 @@ def _checked(message: frames_pb2.Token) -> JoinToken:
         raise _malformed("it pins no CA")
     if not _ID.fullmatch(message.id) or len(message.secret) != _SECRET_BYTES:
         raise _malformed("its id or secret has the wrong form")
-    return JoinToken(message.connect_name, addresses, hashes, message.id, message.secret)
+    tcp_ports = pair_addresses(addresses, message.tcp_ports)[1] if message.tcp_ports else ()
+    return JoinToken(message.connect_name, addresses, hashes, message.id, message.secret, tcp_ports)
 
 
 def _hint(text: str) -> str:

@@ -9,13 +9,14 @@ import socket
 import time
 from collections.abc import Mapping
 
-from hawse_agent import enrolment, identity, trust, version, words
-from hawse_agent.credentials import Credentials
+from hawse_agent import dialling, enrolment, identity, version, words
+from hawse_agent.credentials import Credentials, tcp_address
+from hawse_agent.endings import Failure
 from hawse_agent.errors import AgentError, NetworkError, error_of, inside
 from hawse_agent.jointoken import JoinToken
+from hawse_agent.proxy import NO_PROXIES, Proxies
 from hawse_api import names
 from hawse_api.ir import core_pb2
-from hawse_tunnel import errors as tunnel_errors
 from hawse_tunnel.core import TunnelCore
 from hawse_tunnel.events import EndedBy, FrameReceived, LinkDown, LinkUp
 
@@ -25,7 +26,7 @@ ANSWER_S = 20.0
 _NO_EXIT_NODE = names.BY_NAME["NO_EXIT_NODE"].code
 
 
-async def enrol(token: JoinToken, agent_id: str) -> Credentials:
+async def enrol(token: JoinToken, agent_id: str, proxies: Proxies = NO_PROXIES) -> Credentials:
     """Trade the token for credentials; saves nothing.
 
     Raises:
@@ -39,7 +40,7 @@ async def enrol(token: JoinToken, agent_id: str) -> Credentials:
         try:
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(inbox.run(core), name="core events")
-                made = await _over_any(core, inbox, asker)
+                made = await _over_any(core, dialling.Dialler(core, proxies), inbox, asker)
                 reader.cancel()
         except BaseExceptionGroup as failed:
             if (told := inside(failed)) is not None:
@@ -63,9 +64,12 @@ class _Inbox:
                 self.of(event.link).put_nowait(event)
 
 
-async def _over_any(core: TunnelCore, inbox: _Inbox, asker: enrolment.Asker) -> Credentials:
+async def _over_any(core: TunnelCore, dialler: dialling.Dialler, inbox: _Inbox, asker: enrolment.Asker) -> Credentials:
     failures: dict[str, AgentError] = {}
-    dials = [_dial(core, address, asker.token) for address in asker.token.addresses]
+    token = asker.token
+    ports = dict(zip(token.addresses, token.tcp_ports, strict=False))
+    places = [dialling.Place(one, tcp_address(one, ports.get(one, 0))) for one in token.addresses]
+    dials = [_dial(dialler, place, token) for place in places]
     for dialled in asyncio.as_completed(dials, timeout=DIAL_S + 5):
         address, answer = await dialled
         if isinstance(answer, AgentError):
@@ -85,19 +89,17 @@ async def _over_any(core: TunnelCore, inbox: _Inbox, asker: enrolment.Asker) -> 
     raise _summary(failures)
 
 
-async def _dial(core: TunnelCore, address: str, token: JoinToken) -> tuple[str, LinkUp | AgentError]:
+async def _dial(dialler: dialling.Dialler, place: dialling.Place, token: JoinToken) -> tuple[str, LinkUp | AgentError]:
     request = core_pb2.DialRequest(
-        address=address,
         server_name=token.connect_name,
         alpn=names.ALPN_ENROL,
         ca_sha256=token.ca_sha256,
         timeout_ms=round(DIAL_S * 1000),
     )
-    try:
-        return address, await core.dial(request)
-    except tunnel_errors.TunnelError as exc:
-        why, code = trust.explain(exc.message, exc.code or _NO_EXIT_NODE)
-        return address, error_of(code, why)
+    answer = await dialler.dial(place, request)
+    if isinstance(answer, Failure):
+        return place.address, error_of(answer.code or _NO_EXIT_NODE, answer.why)
+    return place.address, answer[0]
 
 
 async def _exchange(
@@ -121,5 +123,5 @@ def _summary(failures: Mapping[str, AgentError]) -> AgentError:
     if telling:
         return telling[0]
     reasons = words.listing([f"{address}: {one.message.rstrip('.')}" for address, one in failures.items()])
-    text = f"no exit node could be reached. Check the network, and that UDP to these ports is let through.\n{reasons}"
+    text = f"no exit node could be reached. Check the network, and that UDP or TCP to them is let through.\n{reasons}"
     return NetworkError(text, code=_NO_EXIT_NODE)

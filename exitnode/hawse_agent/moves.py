@@ -9,6 +9,7 @@ from typing import TypeAlias
 from hawse_agent import endings, notices
 from hawse_agent.choice import Offered, Route
 from hawse_agent.endings import Failure
+from hawse_agent.racing import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Dialled:
 
     address: str
     link: int
+    transport: Transport = Transport.QUIC
 
 
 @dataclass(frozen=True, slots=True)

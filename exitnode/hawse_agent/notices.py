@@ -17,6 +17,8 @@ class Connected:
     region: str
     address: str
     node_version: str
+    transport: str = "QUIC"
+    """As people read it: "QUIC" or "HTTP/2"."""
 
 
 @dataclass(frozen=True, slots=True)

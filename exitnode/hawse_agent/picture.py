@@ -36,7 +36,7 @@ def _node(node: session.Node, stats: core_pb2.LinkStats | None) -> render.NodePi
         region=node.region,
         address=node.address,
         state=_STATES[node.phase],
-        transport="quic",
+        transport=node.transport.value,
         rtt_ms=stats.rtt_ms if stats else 0,
         why=node.failure.why if node.failure else "",
     )

@@ -51,9 +51,10 @@ class Picture:
 def line(notice: notices.Notice) -> str:
     """One line for people, without "hawse: "."""
     match notice:
-        case notices.Connected(exit_node, region, address, _):
+        case notices.Connected(exit_node, region, address, _, transport):
             return (
-                f"connected to {words.printable(exit_node, 63)} ({words.printable(region, 63)}) at {address} over QUIC"
+                f"connected to {words.printable(exit_node, 63)} ({words.printable(region, 63)}) at {address} "
+                f"over {transport}"
             )
         case notices.Serving(routes, missing):
             return _serving(routes, missing)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hawse_agent import identity, notices, words
-from hawse_agent.credentials import MAX_ADDRESSES, Credentials
+from hawse_agent.credentials import Credentials, pair_addresses
 from hawse_agent.endings import Ending, Failure
-from hawse_agent.target import parse_address
 from hawse_api import names
 from hawse_api.ir import frames_pb2
 
@@ -148,8 +147,8 @@ def accept(credentials: Credentials, key: identity.NewKey, response: frames_pb2.
         identity.check_chain(chain, roots, public=key.public, domain=credentials.domain, agent_id=credentials.agent_id)
     except identity.ChainRefusedError as exc:
         return Failure(f"the new certificate cannot be trusted: {exc}", _UNTRUSTED)
-    addresses = tuple(one for one in response.addresses if parse_address(one))[:MAX_ADDRESSES]
-    renewed = credentials.renewed(chain, roots, addresses)
+    addresses, tcp_ports = pair_addresses(response.addresses, response.tcp_ports)
+    renewed = credentials.renewed(chain, roots, addresses, tcp_ports)
     return dataclasses.replace(renewed, key=key.private)
 
 

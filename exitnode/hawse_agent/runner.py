@@ -19,11 +19,13 @@ from typing import Any, TypeAlias
 
 from hawse_agent import credentials as logins
 from hawse_agent import (
+    dialling,
     endings,
     errors,
     identity,
     incoming,
     moves,
+    networks,
     notices,
     probe,
     render,
@@ -35,6 +37,7 @@ from hawse_agent import (
 )
 from hawse_agent import picture as pictures
 from hawse_agent.choice import Wanted
+from hawse_agent.proxy import NO_PROXIES, Proxies
 from hawse_api import names
 from hawse_api.ir import core_pb2, frames_pb2
 from hawse_tunnel import errors as tunnel_errors
@@ -61,6 +64,7 @@ class Settings:
     epoch: int
     patience_s: float
     """How long the first connection may take."""
+    proxies: Proxies = NO_PROXIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class _Runner:
         self._view = view
         self._core = core
         self._record = record
+        self._dialler = dialling.Dialler(core, settings.proxies, networks.Memory(settings.directory))
         self._queue: asyncio.Queue[_Happening] = asyncio.Queue()
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -204,16 +209,17 @@ class _Runner:
     async def _dial(self, address: str) -> None:
         login = self._credentials
         own = core_pb2.Identity(chain=login.chain, key=login.key, roots=login.roots)
-        request = incoming.dial_request(address, login.connect_name, own, DIAL_S)
+        request = incoming.dial_request(login.connect_name, own, DIAL_S)
         try:
-            up = await self._core.dial(request)
+            answer = await self._dialler.dial(dialling.Place(address, login.tcp_address(address)), request)
         except tunnel_errors.CoreClosedError:
             return
-        except tunnel_errors.TunnelError as exc:
-            self._queue.put_nowait(moves.NotDialled(address, incoming.of_dial_error(exc)))
+        if isinstance(answer, endings.Failure):
+            self._queue.put_nowait(moves.NotDialled(address, answer))
             return
+        up, transport = answer
         self._links[up.link] = login.key
-        self._queue.put_nowait(moves.Dialled(address, up.link))
+        self._queue.put_nowait(moves.Dialled(address, up.link, transport))
         if (down := self._down_early.pop(up.link, None)) is not None:  # it came and went before this task ran
             self._on_core_event(down)
 

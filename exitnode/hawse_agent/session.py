@@ -41,6 +41,7 @@ from hawse_agent.moves import (
     Tick,
     Welcomed,
 )
+from hawse_agent.racing import Transport
 
 GREETING_S = 10.0
 """From the link until Welcome."""
@@ -75,6 +76,8 @@ class Node:
     retry_at: float = 0.0
     attempts: int = 0
     link: int = 0
+    transport: Transport = Transport.QUIC
+    """Of the link."""
     since: float = 0.0
     deadline: float = 0.0
     failure: Failure | None = None
@@ -142,8 +145,8 @@ def step(state: State, event: Event, now: Moment) -> tuple[State, list[Command]]
     match event:
         case Tick():
             pass
-        case Dialled(address, link):
-            _on_dialled(at, address, link)
+        case Dialled():
+            _on_dialled(at, event)
         case NotDialled(address, failure):
             _on_not_dialled(at, address, failure)
         case AddressesChanged(addresses):
@@ -170,14 +173,15 @@ def live_links(state: State) -> tuple[int, ...]:
 
 
 # --- transitions -----------------------------------------------------------------------------------------------------
-def _on_dialled(at: _Step, address: str, link: int) -> None:
+def _on_dialled(at: _Step, event: Dialled) -> None:
+    address, link = event.address, event.link
     node = _node_at(at.state, address)
     if node is None or node.phase is not Phase.DIALLING:
         at.do(Close(link, "", "not needed any more"))
         return
     epoch = max(at.state.epoch + 1, at.now.unix_ms)
     at.change(epoch=epoch)
-    at.put(node, phase=Phase.GREETING, link=link, deadline=at.now.at + GREETING_S)
+    at.put(node, phase=Phase.GREETING, link=link, deadline=at.now.at + GREETING_S, transport=event.transport)
     at.do(Greet(link, _slot(address, at.state.slot), epoch))
 
 
@@ -198,7 +202,7 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
             at.change(connected=True)
             named = {"exit_node": exit_node, "region": region, "node_version": version}
             at.put(node, phase=Phase.UP, since=at.now.at, failure=None, offered=None, **named)
-            at.do(Tell(notices.Connected(exit_node, region, node.address, version)))
+            at.do(Tell(notices.Connected(exit_node, region, node.address, version, node.transport.value)))
         case OfferChanged(_, offered):
             at.put(node, offered=offered)
             _serve(at)

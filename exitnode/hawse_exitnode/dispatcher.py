@@ -72,9 +72,8 @@ class Dispatcher:
             self._carry_out(command)
 
     def session_report(self) -> control_pb2.SessionReport:
-        """All sessions now, with the round trip times that the core measured."""
-        rtt_ms = {link.link: link.rtt_ms for link in self._core.snapshot().links}
-        return sessions.report(self.state, rtt_ms)
+        """All sessions now, with what the core measured of their links."""
+        return sessions.report(self.state, {link.link: link for link in self._core.snapshot().links})
 
     def _carry_out(self, command: Command) -> None:
         match command:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from hawse_api import names
-from hawse_api.ir import control_pb2, frames_pb2
+from hawse_api.ir import control_pb2, core_pb2, frames_pb2
 from hawse_exitnode import enrol_links, refusals
 from hawse_exitnode.directory import Directory
 from hawse_exitnode.session_state import (
@@ -47,6 +47,8 @@ MAX_SLOT = 64
 MAX_VERSION = 64
 MAX_HOSTNAME = 253
 MAX_TUNNELS = 1000
+_TRANSPORTS = {core_pb2.TRANSPORT_QUIC: "quic", core_pb2.TRANSPORT_TCP: "h2"}
+_UNMEASURED = core_pb2.LinkStats()
 
 
 def step(state: State, event: Event, now: Moment) -> Step:
@@ -78,22 +80,23 @@ def step(state: State, event: Event, now: Moment) -> Step:
             assert_never(event)
 
 
-def report(state: State, rtt_ms: Mapping[int, int]) -> control_pb2.SessionReport:
-    """All sessions, for the operator."""
+def report(state: State, measured: Mapping[int, core_pb2.LinkStats]) -> control_pb2.SessionReport:
+    """All sessions, for the operator, with what the core measured of their links."""
     return control_pb2.SessionReport(
         sessions=[
             control_pb2.Session(
                 token_uid=link.identity.token_uid,
                 agent_id=link.identity.agent_id,
                 agent_version=link.agent_version,
-                transport="quic",
-                rtt_ms=rtt_ms.get(link.id, 0),
+                transport=_TRANSPORTS.get(stats.transport, "quic"),
+                rtt_ms=stats.rtt_ms,
                 connected_at=link.connected_at,
                 tunnel_uids=link.registered,
                 hostname=link.hostname,
             )
             for link in state.links.values()
             if link.phase is Phase.ACTIVE and link.identity is not None
+            for stats in (measured.get(link.id, _UNMEASURED),)
         ]
     )
 

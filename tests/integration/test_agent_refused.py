@@ -149,7 +149,7 @@ async def test_a_final_answer_ends_it(
     parts: Loopback, frame: frames_pb2.Frame, code: int, says: tuple[str, ...]
 ) -> None:
     async with node_that_answers(parts, frame) as address:
-        login = fleet.build_login(parts.trial.fleet, [address], agent_id="a1")
+        login = fleet.build_login(parts.trial.fleet, {address: 443}, agent_id="a1")
         credentials.save(parts.directory / "config", login, lambda _: None)
         agent = parts.start_agent("http", "3000", config=parts.directory / "config", wait=False)
         await asyncio.to_thread(ended, agent, code, *says)

@@ -26,12 +26,13 @@ def login(source: str | None, token_file: Path | None) -> None:
     Without SOURCE it is asked for, and not shown. It is never an argument: arguments are seen by every user of the
     machine (ps).
     """
+    proxies = surroundings.proxies()
     token = jointoken.parse(_text(source, token_file))
     from hawse_agent import login as logins  # loads the core; other verbs must work where that fails
 
     directory = surroundings.directory()
     agent_id = credentials.read_or_make_agent_id(directory, surroundings.tell)
-    made = asyncio.run(logins.enrol(token, agent_id))
+    made = asyncio.run(logins.enrol(token, agent_id, proxies))
     credentials.save(directory, made, surroundings.tell)
     click.echo(
         f"logged in to {made.domain} with the token {made.namespace}/{made.token_name}; "

@@ -30,6 +30,7 @@ def serve(wanted: Wanted, *, json: bool, patience_s: float) -> None:
         wanted=wanted,
         epoch=credentials.read_epoch(directory, surroundings.tell),
         patience_s=patience_s,
+        proxies=surroundings.proxies(),
     )
     view = surroundings.make_view(json=json)
     try:

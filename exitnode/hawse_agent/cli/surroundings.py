@@ -6,12 +6,21 @@ from pathlib import Path
 
 import click
 
-from hawse_agent import files, views
+from hawse_agent import files, proxy, views
 
 
 def directory() -> Path:
     """The config directory; not made yet."""
     return files.config_directory(os.environ)
+
+
+def proxies() -> proxy.Proxies:
+    """What HTTPS_PROXY and NO_PROXY say.
+
+    Raises:
+        UsageError: they cannot be used.
+    """
+    return proxy.read(os.environ)
 
 
 def tell(text: str) -> None:

@@ -6,7 +6,7 @@ A trial has one AgentToken and any number of Tunnels that name it. Called by tri
 import datetime as dt
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf import json_format
@@ -140,7 +140,7 @@ def build_static_file(fleet: TrialFleet, place: Place, objects: Sequence[ir_pb2.
 
 
 def build_login(
-    fleet: TrialFleet, addresses: Sequence[str], *, agent_id: str, life: dt.timedelta = dt.timedelta(hours=24)
+    fleet: TrialFleet, addresses: Mapping[str, int], *, agent_id: str, life: dt.timedelta = dt.timedelta(hours=24)
 ) -> Credentials:
     """The login that an enrolment with the trial's token would have left on the laptop."""
     leaf = fleet.authority.issue(
@@ -153,6 +153,7 @@ def build_login(
         connect_name=fleet.connect_name,
         domain=fleet.domain,
         addresses=tuple(addresses),
+        tcp_ports=tuple(addresses.values()),
         namespace=NAMESPACE,
         token_name=TOKEN_NAME,
         agent_id=agent_id,

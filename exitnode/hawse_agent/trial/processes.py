@@ -231,7 +231,7 @@ class Trial:
     def login(self, name: str = "agent", *, life: dt.timedelta = dt.timedelta(hours=24), **changes: object) -> Path:
         """A config directory as `hawse login` would have left it."""
         directory = self.directory / name
-        addresses = [node.agents_address for node in self.exit_nodes]
+        addresses = {node.agents_address: node.place.https_port for node in self.exit_nodes}
         made = fleets.build_login(self.fleet, addresses, agent_id=str(uuid.uuid4()), life=life)
         credentials.save(directory, replace(made, **changes), _silent)  # type: ignore[arg-type]  # fields by name
         return directory

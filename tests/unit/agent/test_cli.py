@@ -69,7 +69,9 @@ def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_status_shows_the_login(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    login = fleet.build_login(fleet.make_fleet("tunnels.example.com", _now()), ["203.0.113.7:7443"], agent_id="a1")
+    login = fleet.build_login(
+        fleet.make_fleet("tunnels.example.com", _now()), {"203.0.113.7:7443": 8443}, agent_id="a1"
+    )
     credentials.save(home, login, lambda _: None)
     assert run("status") == 0
     shown = capsys.readouterr().out
@@ -83,7 +85,7 @@ def test_status_shows_the_login(home: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_an_expired_login_is_told_by_status_and_http(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = fleet.make_fleet("tunnels.example.com", _now())
-    login = fleet.build_login(made, ["203.0.113.7:7443"], agent_id="a1", life=-dt.timedelta(minutes=30))
+    login = fleet.build_login(made, {"203.0.113.7:7443": 8443}, agent_id="a1", life=-dt.timedelta(minutes=30))
     credentials.save(home, login, lambda _: None)
     assert run("status") == 3
     assert run("http", "3000") == 3
@@ -93,7 +95,9 @@ def test_an_expired_login_is_told_by_status_and_http(home: Path, capsys: pytest.
 
 
 def test_logout_removes_the_login(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    login = fleet.build_login(fleet.make_fleet("tunnels.example.com", _now()), ["203.0.113.7:7443"], agent_id="a1")
+    login = fleet.build_login(
+        fleet.make_fleet("tunnels.example.com", _now()), {"203.0.113.7:7443": 8443}, agent_id="a1"
+    )
     credentials.save(home, login, lambda _: None)
     assert run("logout") == 0
     assert run("logout") == 0

@@ -1,5 +1,6 @@
 """The login on disk."""
 
+import dataclasses
 import datetime as dt
 import json
 import stat
@@ -16,7 +17,7 @@ from hawse_agent.errors import AgentError, AuthenticationError
 from hawse_agent.trial import fleet
 
 NOW = dt.datetime(2026, 11, 24, 7, 0, tzinfo=dt.UTC)
-LOGIN = fleet.build_login(fleet.make_fleet("tunnels.example.com", NOW), ["203.0.113.7:7443"], agent_id="a1")
+LOGIN = fleet.build_login(fleet.make_fleet("tunnels.example.com", NOW), {"203.0.113.7:7443": 8443}, agent_id="a1")
 
 
 def test_a_login_reads_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -126,3 +127,23 @@ def test_a_key_that_the_agent_never_wrote(kind: str) -> None:
         protection = serialization.BestAvailableEncryption(b"password")
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection).decode()
     login_or_value_error(json.dumps({**json.loads(WRITTEN), "key_pem": pem}).encode())
+
+
+def test_a_file_of_an_agent_that_knew_no_tcp_ports_still_loads() -> None:
+    plain = json.loads(credentials.encode(LOGIN))
+    del plain["tcp_ports"]
+    loaded = credentials.decode(json.dumps(plain).encode())
+    assert loaded.tcp_ports == ()
+    assert loaded.tcp_address("203.0.113.7:7443") == "203.0.113.7:443"
+
+
+def test_each_address_has_the_tcp_port_of_the_same_exit_node() -> None:
+    given = ["a.example:7443", "no port", "[2001:db8::1]:7443", "c.example:7443", "d.example:7443"]
+    addresses, ports = credentials.pair_addresses(given, [8443, 1, 9443, 70000])
+    login = dataclasses.replace(LOGIN, addresses=addresses, tcp_ports=ports)
+    assert [login.tcp_address(one) for one in addresses] == [
+        "a.example:8443",
+        "[2001:db8::1]:9443",
+        "c.example:443",
+        "d.example:443",
+    ]

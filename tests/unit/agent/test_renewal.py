@@ -15,7 +15,7 @@ from hawse_api.ir import frames_pb2
 NOW = dt.datetime(2026, 11, 24, 7, 0, tzinfo=dt.UTC)
 FRESH = State(renew_at=1000.0, expires_at=2000.0)
 FLEET = fleet.make_fleet("tunnels.example.com", NOW)
-LOGIN = fleet.build_login(FLEET, ["203.0.113.7:7443"], agent_id="a1")
+LOGIN = fleet.build_login(FLEET, {"203.0.113.7:7443": 8443}, agent_id="a1")
 
 
 def test_a_login_is_renewed_at_half_life() -> None:

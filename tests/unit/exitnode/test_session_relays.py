@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hawse_api import names
-from hawse_api.ir import control_pb2, frames_pb2
+from hawse_api.ir import control_pb2, core_pb2, frames_pb2
 from hawse_exitnode import sessions
 from hawse_exitnode.session_state import (
     DrainStarted,
@@ -178,7 +178,10 @@ def test_the_report_has_admitted_sessions_with_what_they_serve() -> None:
     script.admit(1)
     script.register("uid-shop")
     script.open(2)
-    (session,) = sessions.report(script.state, {1: 12}).sessions
+    measured = {1: core_pb2.LinkStats(rtt_ms=12, transport=core_pb2.TRANSPORT_TCP)}
+    (session,) = sessions.report(script.state, measured).sessions
+    assert session.transport == "h2"
+    assert sessions.report(script.state, {}).sessions[0].transport == "quic"
     assert (session.token_uid, session.agent_id, list(session.tunnel_uids)) == ("token-1", "agent-1", ["uid-shop"])
     assert (session.rtt_ms, session.connected_at, session.hostname) == (12, 1_000_100, "laptop")
     assert sessions.active(script.state) == 1
