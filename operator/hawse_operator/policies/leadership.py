@@ -118,6 +118,13 @@ def give_up_after_s(duration_s: float) -> float:
     return duration_s * 2 / 3
 
 
+def believes_for_s(state: State, *, now: float) -> float:
+    """How long this replica may go on without a word of the API server: no wait of a leader may outlast it."""
+    if state.role is not Role.LEADER:
+        return state.duration_s
+    return max(0.0, state.renewed_at + give_up_after_s(state.duration_s) - now)
+
+
 def transition(state: State, event: Event, *, now: float) -> tuple[State, tuple[Command, ...]]:
     """The table."""
     match state.role, event:

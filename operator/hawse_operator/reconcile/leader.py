@@ -21,6 +21,8 @@ from hawse_operator.policies import leadership
 logger = logging.getLogger(__name__)
 
 JsonObject = dict[str, Any]
+LABEL_CHECK_S = 30.0
+"""The label of the leader's pod is looked at again so often: whoever removed it has cut exit nodes off."""
 
 
 class Leader:
@@ -46,7 +48,7 @@ class Leader:
         self._on_step_down = on_step_down
         self._state = leadership.State(identity, duration_s)
         self._lease: JsonObject | None = None
-        self._is_labelled = False
+        self._labelled_at: float | None = None
 
     @property
     def is_leading(self) -> bool:
@@ -58,10 +60,10 @@ class Leader:
         try:
             while True:
                 await self._feed(await self._read())
-                if self.is_leading and not self._is_labelled:
+                if self.is_leading and self._wants_label():
                     await self._label_pods()
-                pause = leadership.renew_every_s(self._state.duration_s)
-                await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - spreads replicas apart
+                pause = leadership.renew_every_s(self._state.duration_s) * random.uniform(0.9, 1.1)  # noqa: S311 - spreads replicas apart
+                await asyncio.sleep(min(pause, leadership.believes_for_s(self._state, now=self._clock())))
         finally:
             await self._feed(leadership.Stop())
 
@@ -80,7 +82,7 @@ class Leader:
                 logger.info("leading", extra={"term": term})
                 telemetry.LEADER.set(1)
                 self._on_lead(term)
-                self._is_labelled = False
+                self._labelled_at = None
             case leadership.StepDown():
                 logger.info("no longer leading")
                 telemetry.LEADER.set(0)
@@ -151,22 +153,27 @@ class Leader:
             logger.info("Lease released")
 
     def _timeout_s(self) -> float:
-        """A request that takes longer is of no use for a renewal."""
-        return leadership.renew_every_s(self._state.duration_s)
+        """A request that takes longer is of no use for a renewal, or ends when a leader has to give up."""
+        left = leadership.believes_for_s(self._state, now=self._clock())
+        return min(leadership.renew_every_s(self._state.duration_s), left)
 
     # --- the label ---------------------------------------------------------------------------------------------------
+    def _wants_label(self) -> bool:
+        return self._labelled_at is None or self._clock() - self._labelled_at >= LABEL_CHECK_S
+
     async def _label_pods(self) -> None:
         """Label the own pod, unlabel others; tried again with the next renewal until it is done."""
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(self._timeout_s()):
                 labelled, _ = await self._client.list(PODS, self._namespace, labels=f"{names.LABEL_LEADER}=true")
-                for pod in labelled:
-                    if pod["metadata"]["name"] != self._state.identity:
-                        await self._set_label(pod["metadata"]["name"], None)
-                await self._set_label(self._state.identity, "true")
-                self._is_labelled = True
+                found = {pod["metadata"]["name"] for pod in labelled}
+                for name in found - {self._state.identity}:
+                    await self._set_label(name, None)
+                if self._state.identity not in found:
+                    await self._set_label(self._state.identity, "true")
+                self._labelled_at = self._clock()
         except errors.NotFound:
-            self._is_labelled = True
+            self._labelled_at = self._clock()
             logger.info("no pod of this name to label: running outside the cluster")
         except (errors.KubernetesError, TimeoutError) as exc:
             logger.warning(

@@ -16,6 +16,7 @@ from hawse_operator.policies.leadership import (
     Stop,
     Write,
     Wrote,
+    believes_for_s,
     give_up_after_s,
     renew_every_s,
     transition,
@@ -97,6 +98,13 @@ def test_a_leader_that_cannot_renew_stops_before_the_lease_runs_out() -> None:
     assert commands == [(), (), (StepDown(),)]
     assert state.role is Role.STANDBY
     assert give_up_after_s(DURATION_S) + renew_every_s(DURATION_S) < DURATION_S
+
+
+def test_no_wait_of_a_leader_outlasts_the_moment_when_it_gives_up() -> None:
+    state = leading()
+    assert believes_for_s(state, now=4) == 6
+    assert believes_for_s(state, now=11) == 0
+    assert believes_for_s(State(ME, DURATION_S), now=100) == DURATION_S
 
 
 def test_a_renewal_counts_from_when_it_was_begun() -> None:
