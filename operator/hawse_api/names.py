@@ -111,6 +111,7 @@ class Reason(StrEnum):
     # ExitNode
     AVAILABLE = "Available"
     UNAVAILABLE = "Unavailable"
+    FOREIGN_EDITS = "ForeignEdits"
     # any Ready
     READY = "Ready"
 

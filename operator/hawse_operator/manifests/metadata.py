@@ -73,3 +73,9 @@ def with_fingerprint(body: JsonObject) -> JsonObject:
     described = body["metadata"]
     annotations = {**described.get("annotations", {}), ANNOTATION_FINGERPRINT: digest}
     return {**body, "metadata": {**described, "annotations": annotations}}
+
+
+def has_fingerprint_of(live: JsonObject, wanted: JsonObject) -> bool:
+    """Whether we wrote what we still want: what differs between the two is somebody else's edit."""
+    fingerprints = [(body["metadata"].get("annotations") or {}).get(ANNOTATION_FINGERPRINT) for body in (live, wanted)]
+    return fingerprints[0] == fingerprints[1]

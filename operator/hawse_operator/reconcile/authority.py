@@ -1,6 +1,7 @@
 """The internal CA in the cluster: made once by create (a 409 means read), and a ConfigMap of it for exit nodes.
 
-Rotation is not here yet. Called by runtime when a term begins, before anything is served.
+Rotation is not here yet. Called by runtime when a term
+begins, before anything is served; the ConfigMap is looked at again with every resync.
 """
 
 import logging
@@ -23,7 +24,7 @@ async def ensure_authority(client: k8s_client.Client, namespace: str, *, now: da
         AuthorityError: what is there cannot be used; another one is never made in its place.
     """
     authority = await _read_or_create(client, namespace, now)
-    await _publish(client, namespace, authority)
+    await publish(client, namespace, authority)
     return authority
 
 
@@ -47,7 +48,8 @@ async def _read_or_create(client: k8s_client.Client, namespace: str, now: dateti
         ) from exc
 
 
-async def _publish(client: k8s_client.Client, namespace: str, authority: ca.Authority) -> None:
+async def publish(client: k8s_client.Client, namespace: str, authority: ca.Authority) -> None:
+    """Put the CA's certificates where pods of exit nodes mount them; writes only if they are not there."""
     wanted = secrets.build_ca_config_map(namespace=namespace, certificate_pem=ca.roots_pem(authority))
     try:
         live = await client.get(CONFIG_MAPS, namespace, names.CA_CONFIG_MAP)

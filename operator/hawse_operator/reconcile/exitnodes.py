@@ -4,12 +4,14 @@ The pods enrol and get their configuration by themselves (control); here it is o
 """
 
 import logging
+import time
 from typing import Any
 
 from hawse_api import names, v1alpha1
+from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import DEPLOYMENTS, EXIT_NODES, SERVICES, Resource
 from hawse_operator.manifests import deployments, merging, metadata, services
-from hawse_operator.policies import exitnodes, facts, readiness, violations
+from hawse_operator.policies import corrections, exitnodes, facts, readiness, violations
 from hawse_operator.reconcile.cache import Key, key_of
 from hawse_operator.reconcile.context import Context
 from hawse_operator.translate import statuses
@@ -21,10 +23,11 @@ SUMMED = (Condition.ACCEPTED, Condition.PROGRAMMED)
 
 
 class ExitNodeReconciler:
-    """Stateless. Deletion needs nothing: the children have owner references."""
+    """Remembers whose edits it put back lately. Deletion needs nothing: the children have owner references."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._corrections: corrections.Corrections[Key] = corrections.Corrections()
 
     async def reconcile(self, key: Key) -> float | None:
         """One ExitNode."""
@@ -44,34 +47,56 @@ class ExitNodeReconciler:
             exit_node, context.world.fleets().get(exit_node.spec.fleet_name), context.world.fleet_names()
         )
         found = exitnodes.violations_of_exit_node(given)
+        waits = [context.settling_s]
         if not found and given.fleet is not None:
-            await self._apply(exit_node, given.fleet)
+            waits += await self._apply(exit_node, given.fleet)
         await self._write(exit_node, found)
-        return context.settling_s or None
+        return min((wait for wait in waits if wait), default=None)
 
-    async def _apply(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> None:
+    async def _apply(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> list[float]:
+        """Bring the children to what they should be; returns in how many seconds some are put back, if not now."""
         settings = self._context.settings
         namespace = settings.pod_namespace
         deployment = deployments.build_deployment(exit_node, namespace=namespace, image=settings.exitnode_image)
-        await self._ensure(DEPLOYMENTS, deployment)
+        waits = [await self._ensure(exit_node, DEPLOYMENTS, deployment)]
         service = services.build_service(exit_node, fleet, namespace=namespace)
         if service is not None:
-            await self._ensure(SERVICES, service)
-            return
+            waits.append(await self._ensure(exit_node, SERVICES, service))
+            return waits
         for unwanted in self._context.world.cache[SERVICES].select("exit_node", exit_node.name):
             await self._context.client.delete(
                 SERVICES, namespace, unwanted["metadata"]["name"], uid=unwanted["metadata"]["uid"]
             )
+        return waits
 
-    async def _ensure(self, resource: Resource, wanted: dict[str, Any]) -> None:
+    async def _ensure(self, exit_node: v1alpha1.ExitNode, resource: Resource, wanted: dict[str, Any]) -> float:
         wanted = metadata.with_fingerprint(wanted)
-        live = self._context.world.cache[resource].get(key_of(resource, wanted))
-        if live is None or not merging.covers(live, wanted):
-            self._context.learn(resource, await self._context.client.apply(resource, wanted))
-            logger.info(
-                "applied",
-                extra={"kind": resource.kind, "object": wanted["metadata"]["name"], "was_there": live is not None},
-            )
+        key = key_of(resource, wanted)
+        live = self._context.world.cache[resource].get(key)
+        if live is not None and merging.covers(live, wanted):
+            return 0.0
+        if live is None or metadata.has_fingerprint_of(live, wanted):
+            match self._corrections.decide(key, now=time.monotonic()):
+                case corrections.Wait(seconds):
+                    return seconds
+                case corrections.Go(is_war=True):
+                    self._tell_of_war(exit_node, resource, key)
+        self._context.learn(resource, await self._context.client.apply(resource, wanted))
+        extra = {"kind": resource.kind, "object": key.name, "was_there": live is not None}
+        logger.info("applied", extra=extra)
+        return 0.0
+
+    def _tell_of_war(self, exit_node: v1alpha1.ExitNode, resource: Resource, key: Key) -> None:
+        text = (
+            f"Somebody keeps changing {resource.kind} {key.namespace}/{key.name}, which belongs to this ExitNode: "
+            f"it is put back ever more rarely, at least every {corrections.CAP_S:.0f} s. Change the ExitNode instead "
+            "(spec.deployment.managed.podTemplatePatch)."
+        )
+        logger.warning("foreign edits", extra={"kind": resource.kind, "object": key.name})
+        note = events.Note(
+            events.regarding(exit_node), is_warning=True, reason=Reason.FOREIGN_EDITS, action="Correct", text=text
+        )
+        self._context.recorder.record(note)
 
     async def _write(self, exit_node: v1alpha1.ExitNode, found: tuple[violations.Violation, ...]) -> None:
         context, world = self._context, self._context.world

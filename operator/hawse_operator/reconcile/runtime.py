@@ -123,7 +123,7 @@ class Term:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._serve(context), name="control")
                 group.create_task(self._recorder.run(), name="events")
-                group.create_task(self._resync(), name="resync")
+                group.create_task(self._resync(context), name="resync")
                 kinds = reconcilers(context)
                 for number in range(process.settings.workers):
                     group.create_task(self._work(context, kinds), name=f"worker-{number}")
@@ -165,11 +165,13 @@ class Term:
             nodes=books.Nodes(context),
         )
 
-    async def _resync(self) -> None:
+    async def _resync(self, context: Context) -> None:
+        process = self._process
         while True:
             await asyncio.sleep(self._process.settings.resync_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
             try:
                 await self._list()
+                await authority.publish(process.client, process.settings.pod_namespace, context.authority)
             except errors.KubernetesError as exc:
                 logger.warning("resync skipped", extra={"error": str(exc)})
                 continue
