@@ -14,12 +14,12 @@ Condition, Reason = names.Condition, names.Reason
 
 
 def judge_programmed(
-    acks: Sequence[PodAck], *, is_desired: bool, fleet: str, settling: bool
+    acks: Sequence[PodAck], *, is_desired: bool, fleet: str, settling: bool, was_in_force: bool = False
 ) -> v1alpha1.Judgement | None:
     """Programmed of a Tunnel: in force on every ready pod of every region.
 
     `acks` has one entry for each ready pod of the fleet. `settling`: the leader is new and exit nodes may not be back
-    yet.
+    yet. `was_in_force`: the status says Programmed of the same generation; exit nodes kept it meanwhile.
     """
     if not is_desired:
         return v1alpha1.judge(
@@ -45,12 +45,19 @@ def judge_programmed(
             f"Fleet {fleet} has no ready exit node that is connected to the operator: kubectl get exitnodes shows why.",
         )
     pending = {ack.region for ack in counted if ack.state is AckState.PENDING}
+    if pending and settling and was_in_force:
+        return None
     if pending:
         message = f"Waiting for exit nodes in {listed(tuple(pending))}."
         return v1alpha1.judge(Condition.PROGRAMMED, False, Reason.PENDING, message)
     return v1alpha1.judge(
         Condition.PROGRAMMED, True, Reason.PROGRAMMED, f"In force in {listed(tuple({ack.region for ack in counted}))}."
     )
+
+
+def is_waiting(acks: Sequence[PodAck]) -> bool:
+    """Whether a pod has not said anything about the newest form: it is not back yet, or its answer is on the way."""
+    return any(ack.state in (AckState.PENDING, AckState.AWAY) for ack in acks)
 
 
 def regions_of(acks: Sequence[PodAck]) -> tuple[v1alpha1.RegionStatus, ...]:

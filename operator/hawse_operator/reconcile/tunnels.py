@@ -230,6 +230,7 @@ class TunnelReconciler:
             is_desired=decided is Serving.OPEN,
             fleet=fleet,
             settling=context.settling_s > 0,
+            was_in_force=was_in_force(given.tunnel),
         )
         return statuses.kept_or_unknown(
             given.tunnel.status,
@@ -270,7 +271,7 @@ class TunnelReconciler:
         acks = self._context.world.acks(fleet.name, translate.tunnel_key(tunnel.uid)) if fleet else ()
         holds = isinstance(claim, claims.Held)
         regions = readiness.regions_of(acks) if holds else ()
-        if self._context.settling_s and not acks:
+        if self._context.settling_s and (not acks or (was_in_force(tunnel) and readiness.is_waiting(acks))):
             regions = tunnel.status.regions
         fields = {
             "hostname": hostname,
@@ -282,3 +283,13 @@ class TunnelReconciler:
             tunnel.status, judgements, fields, generation=tunnel.generation, now=self._context.now
         )
         await self._context.write_status(TUNNELS, tunnel, tunnel.status, new)
+
+
+def was_in_force(tunnel: v1alpha1.Tunnel) -> bool:
+    """Whether the status says Programmed of the spec as it is now."""
+    found = tunnel.status.condition(Condition.PROGRAMMED)
+    return (
+        found is not None
+        and found.status is v1alpha1.ConditionStatus.TRUE
+        and found.observed_generation == tunnel.generation
+    )

@@ -121,3 +121,21 @@ def test_a_pod_that_ends_is_not_ready() -> None:
     assert not facts.read_pod(pod_body("a", deletionTimestamp="2026-01-01T00:00:00Z")).is_ready
     assert facts.read_pod({"metadata": {"name": "bare"}}).ip == ""
     assert facts.read_namespace({"metadata": {"name": "n"}}) == facts.Namespace("n", "", {})
+
+
+def test_a_new_leader_does_not_take_back_what_was_in_force_while_acks_are_on_their_way() -> None:
+    def known(*, settling: bool, was_in_force: bool) -> bool:
+        given = acks(eu=IN_FORCE, us=PENDING)
+        found = readiness.judge_programmed(
+            given, is_desired=True, fleet="default", settling=settling, was_in_force=was_in_force
+        )
+        return found is not None
+
+    assert not known(settling=True, was_in_force=True)
+    assert known(settling=True, was_in_force=False), "an edit during the settling time is shown as Pending"
+    assert known(settling=False, was_in_force=True)
+
+
+@pytest.mark.parametrize(("state", "is_waiting"), [(PENDING, True), (AWAY, True), (IN_FORCE, False), (REFUSED, False)])
+def test_a_pod_that_has_said_nothing_is_waited_for(state: AckState, is_waiting: bool) -> None:
+    assert readiness.is_waiting(acks(eu=IN_FORCE, us=state)) is is_waiting
