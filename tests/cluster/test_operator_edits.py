@@ -1,0 +1,177 @@
+"""Somebody edits or deletes what the operator owns: it is put back, without a war; what others own stays theirs."""
+
+import base64
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support import api_proxy
+from support.api_proxy import ApiProxy
+from support.operator import (
+    FLEET,
+    SYSTEM,
+    Api,
+    Operator,
+    cluster_with_crds,
+    exit_node,
+    namespace,
+    token,
+    tunnel,
+    wait_for,
+)
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
+CHILD = "hawse.dev/exit-node=eu-1"
+EDITS = 60
+MAX_WRITES = 25
+HOST = "shop.tunnels.example.com"
+
+
+@dataclass(frozen=True)
+class Rig:
+    api: Api
+    proxy: ApiProxy
+    operator: Operator
+
+    def child(self, kind: str) -> dict[str, Any]:
+        """The Deployment or Service of the exit node; empty while it is gone."""
+        return next(iter(self.api.list(kind, "-n", SYSTEM, "-l", CHILD)), {})
+
+    def patch(self, kind: str, name: str, patch: str, where: str = SYSTEM) -> None:
+        self.api.cluster.kubectl("patch", kind, name, "-n", where, "--type=merge", "-p", patch)
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with cluster_with_crds(tmp_path_factory.mktemp("edits")) as cluster, contextlib.ExitStack() as stack:
+        api = Api(cluster)
+        node = exit_node("eu-1", "eu-west", address={"type": "Service", "service": {"type": "ClusterIP"}})
+        api.apply(FLEET, node, namespace("team-a"), token("laptop", "team-a"), tunnel("shop", "team-a"))
+        proxy = stack.enter_context(api_proxy.proxied(cluster, "operator-a"))
+        settings = {"HAWSE_RESYNC_SECONDS": "5", "HAWSE_SECRET_POLL_SECONDS": "2", "HAWSE_LEASE_SECONDS": "15"}
+        operator = Operator(cluster, "operator-a", KUBECONFIG=str(proxy.kubeconfig), **settings)
+        stack.callback(operator.end)
+        wait_for("it leads", lambda: operator.find("serving exit nodes"), timeout_s=45.0)
+        rig = Rig(api, proxy, operator)
+        wait_for("the children are there", lambda: rig.child("deployment") and rig.child("service"))
+        api.wait_reason("agenttoken", "laptop", "Issued", "Issued", "team-a")
+        yield rig
+
+
+def image_of(body: dict[str, Any]) -> str:
+    return str(body["spec"]["template"]["spec"]["containers"][0]["image"]) if body else ""
+
+
+CHILD_EDITS: list[Any] = [
+    pytest.param("deployment", '{"spec":{"replicas":5}}', lambda body: body["spec"]["replicas"] == 1, id="replicas"),
+    pytest.param(
+        "deployment",
+        '{"spec":{"template":{"spec":{"serviceAccountName":"default"}}}}',
+        lambda body: body["spec"]["template"]["spec"]["serviceAccountName"] == "hawse-exitnode",
+        id="service account",
+    ),
+    pytest.param(
+        "deployment",
+        '{"metadata":{"labels":{"hawse.dev/region":"moon"}}}',
+        lambda body: body["metadata"]["labels"]["hawse.dev/region"] == "eu-west",
+        id="a label",
+    ),
+    pytest.param(
+        "deployment",
+        '{"metadata":{"ownerReferences":null}}',
+        lambda body: body["metadata"].get("ownerReferences", [{}])[0].get("kind") == "ExitNode",
+        id="the owner",
+    ),
+    pytest.param(
+        "service",
+        '{"spec":{"selector":{"hawse.dev/exit-node":"nobody"}}}',
+        lambda body: body["spec"]["selector"]["hawse.dev/exit-node"] == "eu-1",
+        id="selector of the Service",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "patch", "is_right"), CHILD_EDITS)
+def test_a_foreign_edit_of_a_child_is_corrected(
+    rig: Rig, kind: str, patch: str, is_right: Callable[[dict[str, Any]], bool]
+) -> None:
+    name = rig.child(kind)["metadata"]["name"]
+    rig.patch(kind, name, patch)
+
+    def is_corrected() -> bool:
+        body = rig.child(kind)
+        return bool(body) and is_right(body)
+
+    wait_for("it is corrected", is_corrected)
+
+
+@pytest.mark.parametrize("kind", ["deployment", "service"])
+def test_a_deleted_child_comes_back(rig: Rig, kind: str) -> None:
+    before = rig.child(kind)["metadata"]
+    rig.api.delete(kind, before["name"], SYSTEM)
+    wait_for("it is back", lambda: rig.child(kind).get("metadata", before)["uid"] != before["uid"])
+
+
+def test_a_child_that_lost_its_label_gets_it_back(rig: Rig) -> None:
+    """The watch does not see it any more, so that it looks deleted."""
+    name = rig.child("deployment")["metadata"]["name"]
+    rig.patch("deployment", name, '{"metadata":{"labels":null}}')
+    wait_for("it has it again", lambda: rig.child("deployment"))
+
+
+def test_what_others_own_stays_theirs(rig: Rig) -> None:
+    name = rig.child("deployment")["metadata"]["name"]
+    rig.patch("deployment", name, '{"metadata":{"annotations":{"example.com/owner":"sre"},"labels":{"team":"sre"}}}')
+    rig.patch("deployment", name, '{"spec":{"replicas":3}}')
+    wait_for("our field is corrected", lambda: rig.child("deployment")["spec"]["replicas"] == 1)
+    metadata = rig.child("deployment")["metadata"]
+    assert (metadata["annotations"]["example.com/owner"], metadata["labels"]["team"]) == ("sre", "sre")
+
+
+def test_the_secret_of_a_token_comes_back_when_it_is_deleted(rig: Rig) -> None:
+    rig.api.delete("secret", "laptop-token", "team-a")
+    wait_for("it is there again", lambda: rig.api.get("secret", "laptop-token", "team-a"), timeout_s=30.0)
+
+
+def test_the_text_of_a_token_that_was_overwritten_is_issued_anew(rig: Rig) -> None:
+    rig.patch("secret", "laptop-token", '{"stringData":{"token":"nonsense"}}', "team-a")
+
+    def is_a_token() -> bool:
+        found = rig.api.get("secret", "laptop-token", "team-a")
+        return found is not None and base64.b64decode(found["data"]["token"]).startswith(b"hwt1.")
+
+    wait_for("it is a token again", is_a_token, timeout_s=30.0)
+
+
+def test_a_reservation_that_is_deleted_is_claimed_again_by_its_holder(rig: Rig) -> None:
+    rig.api.delete("sdr", HOST)
+    wait_for("it is there again", lambda: rig.api.get("sdr", HOST))
+    assert (rig.api.get("sdr", HOST) or {})["spec"]["claimRef"]["name"] == "shop"
+
+
+def test_the_ca_in_its_config_map_comes_back(rig: Rig) -> None:
+    before = rig.api.get("configmap", "hawse-ca", SYSTEM)
+    assert before is not None
+    rig.api.delete("configmap", "hawse-ca", SYSTEM)
+    wait_for("it is there again", lambda: rig.api.get("configmap", "hawse-ca", SYSTEM), timeout_s=30.0)
+    assert (rig.api.get("configmap", "hawse-ca", SYSTEM) or {})["data"] == before["data"]
+
+
+def test_somebody_who_keeps_editing_makes_no_write_war(rig: Rig) -> None:
+    name = rig.child("deployment")["metadata"]["name"]
+    before = len(rig.proxy.writes())
+    for number in range(EDITS):
+        rig.patch("deployment", name, f'{{"spec":{{"replicas":{number % 7 + 2}}}}}')
+    wait_for("the last word is ours", lambda: rig.child("deployment")["spec"]["replicas"] == 1, timeout_s=60.0)
+    writes = [call for call in rig.proxy.writes()[before:] if "/deployments/" in call.path]
+    assert 1 <= len(writes) <= MAX_WRITES, f"{len(writes)} writes against {EDITS} edits"
+    events = [event for event in rig.api.list("events", "-n", "default") if event["reason"] == "ForeignEdits"]
+    assert events, "an administrator has to learn who fights"
+    time.sleep(6)
+    after = len(rig.proxy.writes())
+    time.sleep(6)
+    assert len(rig.proxy.writes()) == after, "writes at rest"
