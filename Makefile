@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Wheels and the developer's loop use one profile of the core; `make core-release` is for measurements.
 CORE_SOURCES := $(shell find $(RUST) -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name Cargo.lock \) -print)
 
-.PHONY: help demo try test check fuzz bench rust go fix codegen core core-release lock wheel ci prereqs tools clean
+.PHONY: help demo try test check fuzz bench bench-scale rust go fix codegen core core-release lock wheel ci prereqs tools clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -64,6 +64,9 @@ test: prereqs tools ## every test; pytest's summary comes last
 # Loader, core (release profile) and peers are built on the way and kept; .venv keeps the developer's core.
 bench: prereqs .venv/.core ## the data path beside nginx, frp and rathole: about 12 minutes on a machine left alone (BENCH_ONLY, BENCH_ROUNDS)
 	PYTHONPATH=tests $(BIN)/python -m bench
+
+bench-scale: prereqs tools ## the operator with 500 to 5,000 Tunnels (SIZES=500,1000 chooses): docs/benchmarks-scale.md
+	$(BIN)/python tests/bench/scale.py $(if $(SIZES),--sizes $(SIZES))
 
 check: prereqs .venv/.core ## guards, formats, linters, types, architecture
 	scripts/guards.sh
