@@ -74,7 +74,7 @@ check: prereqs .venv/.core ## guards, formats, linters, types, architecture
 	$(BIN)/ruff check -q
 	$(BIN)/lint-imports --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
 	$(BIN)/mypy
-	MYPYPATH=tests:operator:exitnode $(BIN)/mypy --strict --explicit-package-bases tests/bench
+	MYPYPATH=tests:operator:exitnode:kind:scripts $(BIN)/mypy --strict --explicit-package-bases tests/bench
 	MYPYPATH=scripts:kind:operator:exitnode $(BIN)/mypy --strict --explicit-package-bases scripts/*.py scripts/demo kind/*.py examples/app/*.py
 	PYTHONPATH=operator $(BIN)/python scripts/codegen.py --check
 	$(BIN)/python -m hawse_api.crdgen --check

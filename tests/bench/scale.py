@@ -248,7 +248,8 @@ def exponent(rows: list[Row], figure: Callable[[Row], float]) -> float | None:
     if len(points) < 2:
         return None
     mean_x, mean_y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+    slope: float = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+    return slope
 
 
 COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
