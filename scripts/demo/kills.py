@@ -13,7 +13,7 @@ from typing import Any
 
 from demo import kube, setup, visiting
 from demo.errors import DemoError
-from demo.outcomes import Expectation, Kill, judge
+from demo.outcomes import LOST, REFUSED, Expectation, Kill, judge
 from demo.session import SYSTEM, Session
 from demo.traffic import Traffic
 from demo.visits import Door
@@ -62,15 +62,15 @@ def kill_everything(session: Session) -> None:
 def _cases(session: Session) -> list[Case]:
     struck, spared = session.doors[0], frozenset(door.region for door in session.doors[1:])
     everywhere = spared | {struck.region}
-    app = frozenset({REFUSED_BY_APP, CUT_BY_APP})
-    agent = frozenset({NO_AGENT, AGENT_LOST})
+    agent = (NO_AGENT, AGENT_LOST)
+    node = (REFUSED, LOST, *agent)
     return [
         Case("API server", lambda: _kill_api_server(session), Expectation(30, everywhere)),
         Case("operator", lambda: _kill_operator(session), Expectation(30, everywhere)),
-        Case(f"exit node {struck.exit_node}", lambda: _kill_exit_node(session, struck), Expectation(20, spared)),
-        Case("agent", lambda: _kill_agent(session), Expectation(10, codes=agent)),
-        Case("app", lambda: _kill_app(session), Expectation(10, codes=app)),
-        Case("operator, exit nodes, agent", lambda: _kill_all(session), Expectation(40)),
+        Case(f"exit node {struck.exit_node}", lambda: _kill_exit_node(session, struck), Expectation(20, spared, node)),
+        Case("agent", lambda: _kill_agent(session), Expectation(10, causes=agent)),
+        Case("app", lambda: _kill_app(session), Expectation(10, causes=(REFUSED_BY_APP, CUT_BY_APP))),
+        Case("operator, exit nodes, agent", lambda: _kill_all(session), Expectation(40, causes=node)),
     ]
 
 

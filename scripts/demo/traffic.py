@@ -1,8 +1,9 @@
 """Visitors who never stop: through every exit node, over HTTP/1.1 and 2, on kept and on new connections.
 
-Requests go out on time whether or not earlier ones were answered, so an outage shows as what it costs. At most
-rate * HANG_S of them are under way. Each one asks the app to say its number back: an answer to another request is a
-failure too. Runs an event loop in a thread of its own. Called by the step "kills" and tests/integration/test_kills.py.
+Requests go out on time whether or not earlier ones were answered, so an outage shows as what it costs; but a stream has
+at most UNDER_WAY of them, so a machine too busy for this rate is visited less often, not driven mad. Each one asks the
+app to say its number back: an answer to another request is a failure too. Runs an event loop in a thread of its own.
+Called by the step "kills" and tests/integration/test_kills.py.
 """
 
 import asyncio
@@ -20,14 +21,15 @@ from typing import Self, TextIO
 
 import httpx
 
-from demo.outcomes import HANG_S, NO_ANSWER, SERVED, Loss, Outcome, is_calm, loss_of
+from demo.outcomes import HANG_S, LOST, NO_ANSWER, REFUSED, SERVED, Loss, Outcome, is_calm, loss_of
 from demo.visits import Door, Visitor
 
 WAYS = tuple(itertools.product((False, True), (True, False)))
 """(HTTP/2 or 1.1, kept or new connections): four streams of visitors to each door."""
-DEFAULT_RATE = 60.0
+DEFAULT_RATE = 50.0
 """Requests a second and door. Half of them are TLS handshakes; more would measure this program."""
 CALM_S = 1.0
+UNDER_WAY = 4
 _STOP_S = HANG_S + 5
 
 
@@ -98,11 +100,12 @@ class Traffic:
 
     async def _send(self, tasks: asyncio.TaskGroup, door: Door, client: "Client", log: TextIO) -> None:
         """One stream of visitors, one request after the other on time."""
-        pause = len(WAYS) / self.rate
+        pause, free = len(WAYS) / self.rate, asyncio.Semaphore(UNDER_WAY)
         due = time.monotonic()
         while True:
-            tasks.create_task(self._visit(door, client, log))
-            due = max(due + pause, time.monotonic() - HANG_S)
+            await free.acquire()
+            tasks.create_task(self._visit(door, client, log)).add_done_callback(lambda _: free.release())
+            due = max(due + pause, time.monotonic())  # what was missed is not made up for
             await asyncio.sleep(due - time.monotonic())
 
     async def _visit(self, door: Door, client: "Client", log: TextIO) -> None:
@@ -144,11 +147,11 @@ def cause_of(error: BaseException) -> str:
     chain: BaseException | None = error
     while chain is not None:
         if isinstance(chain, ConnectionRefusedError):
-            return "connection refused"
+            return REFUSED
         chain = chain.__cause__ or chain.__context__
     if isinstance(error, httpx.ConnectError) and "refused" in str(error):
-        return "connection refused"
-    return "connection lost"
+        return REFUSED
+    return LOST
 
 
 @dataclass(slots=True)

@@ -79,38 +79,45 @@ FINE = Loss(US, 100)
         pytest.param(kill(Loss(EU, 0), FINE), Expectation(5, frozenset({EU, US})), [False, True], id="nobody-came"),
         pytest.param(
             kill(Loss(EU, 9, (("connection lost", 2),), 1), FINE),
-            Expectation(5, frozenset({US})),
+            Expectation(5, frozenset({US}), ("connection lost",)),
             [True, True, True],
             id="the-other-region-is-spared",
         ),
         pytest.param(
             kill(Loss(EU, 9, ((NO_ANSWER, 1),), 1), FINE),
-            Expectation(5, frozenset({US})),
+            Expectation(5, frozenset({US}), ("connection lost",)),
             [True, False, True],
             id="hang",
         ),
         pytest.param(
             kill(Loss(EU, 9, (("status 500", 1),), 1), FINE),
-            Expectation(5),
+            Expectation(5, causes=("a",)),
             [False, True],
             id="an-answer-without-a-code",
         ),
         pytest.param(
             kill(Loss(EU, 9, (("HAWSE-1003", 1),), 1), FINE),
-            Expectation(5, codes=frozenset({"HAWSE-1003"})),
+            Expectation(5, causes=("HAWSE-1003",)),
             [True, True],
             id="the-code-that-was-expected",
         ),
         pytest.param(
             kill(Loss(EU, 9, (("connection lost", 1),), 1), FINE),
-            Expectation(5, codes=frozenset({"HAWSE-1003"})),
+            Expectation(5, causes=("HAWSE-1003",)),
             [False, True],
             id="no-code",
         ),
-        pytest.param(kill(Loss(EU, 9), FINE, None), Expectation(5), [True, False], id="never-back"),
-        pytest.param(kill(Loss(EU, 9), FINE, 6), Expectation(5), [True, False], id="back-too-late"),
-        pytest.param(kill(Loss(EU, 9, (("a", 1),), 7), FINE), Expectation(5), [True, False], id="outage-too-long"),
-        pytest.param(kill(Loss(EU, 9, (("a", 1),), None), FINE), Expectation(5), [True, False], id="outage-not-over"),
+        pytest.param(kill(Loss(EU, 9), FINE, None), Expectation(5, causes=("a",)), [True, False], id="never-back"),
+        pytest.param(kill(Loss(EU, 9), FINE, 6), Expectation(5, causes=("a",)), [True, False], id="back-too-late"),
+        pytest.param(
+            kill(Loss(EU, 9, (("a", 1),), 7), FINE), Expectation(5, causes=("a",)), [True, False], id="outage-too-long"
+        ),
+        pytest.param(
+            kill(Loss(EU, 9, (("a", 1),), None), FINE),
+            Expectation(5, causes=("a",)),
+            [True, False],
+            id="outage-not-over",
+        ),
     ],
 )
 def test_a_kill_is_held_against_what_it_may_cost(what: Kill, expected: Expectation, held: list[bool]) -> None:
@@ -119,7 +126,7 @@ def test_a_kill_is_held_against_what_it_may_cost(what: Kill, expected: Expectati
 
 def test_a_verdict_that_does_not_hold_says_what_was_seen() -> None:
     seen = kill(Loss(EU, 9, ((NO_ANSWER, 3),), None), FINE, None)
-    told, back = outcomes.judge(seen, Expectation(5))
+    told, back = outcomes.judge(seen, Expectation(5, causes=("a",)))
     assert told.detail == f"eu-west: 3 of 9 failed, not back ({NO_ANSWER}); us-east: 0 of 100 failed"
     assert back.detail.startswith("app; never; 3 of 9 failed")
 
