@@ -34,6 +34,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hawse-bench-") as directory, Trial(Path(directory) / "trial") as trial:
         bench = Bench(trial, binary)
         bench.start(products)
+        workloads = without_missing(bench, workloads)
         for name, why in bench.missing.items():
             say(f"missing: {name}: {why}")
         samples = measure(bench, workloads, rounds, seconds, random.Random(rounds))
@@ -59,6 +60,18 @@ def choose(only: list[str]) -> tuple[list[Workload], list[str]]:
     return workloads, products
 
 
+def without_missing(bench: Bench, workloads: list[Workload]) -> list[Workload]:
+    """HTTP/2 needs a load generator that this machine may not have."""
+    if not any(H2 in one.schemes for one in workloads):
+        return workloads
+    try:
+        tools.h2load()
+    except tools.MissingError as exc:
+        bench.missing["h2load"] = str(exc)
+        return [one for one in workloads if H2 not in one.schemes]
+    return workloads
+
+
 def measure(
     bench: Bench, workloads: list[Workload], rounds: int, seconds: float, chance: random.Random
 ) -> list[Sample]:
@@ -81,10 +94,11 @@ def measure_once(
     bench: Bench, workload: Workload, product: Product, scheme: str, seconds: float, number: int
 ) -> Sample:
     """One cell of one round."""
-    if scheme == H2:
-        tools.h2load()
     before = cpu.by_part(product.parts)
-    outcome = loader.run(bench.loader, workload, scheme, product.endpoints[scheme], seconds)
+    try:
+        outcome = loader.run(bench.loader, workload, scheme, product.endpoints[scheme], seconds)
+    except loader.LoaderError as exc:  # the other rows are worth having all the same
+        outcome = loader.Outcome(0, 1, 0.0, seconds, 0.0, 0.0, why=str(exc))
     time.sleep(_PAUSE_S)  # what the products still do for it belongs to it
     after = cpu.by_part(product.parts)
     used = {part: after[part] - before[part] for part in after}

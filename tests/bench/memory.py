@@ -20,7 +20,7 @@ from hawse_api.ir import ir_pb2
 
 GROUP = 200
 _SETTLE_S = 6.0
-_UP_S = 180.0
+_UP_S = 400.0
 
 
 def measure(directory: Path, tunnels: int) -> dict[str, float]:
