@@ -1,4 +1,4 @@
-"""A UDP relay that gives a client on loopback another address towards the exit node. Called by swarm."""
+"""A UDP relay that gives clients on loopback another address towards the exit node. Called by swarm."""
 
 import asyncio
 from typing import Self
@@ -16,14 +16,15 @@ class _Towards(asyncio.DatagramProtocol):
 
 
 class Relay(asyncio.DatagramProtocol):
-    """Listens for one client (a core's UDP socket carries all its links) and passes its packets on."""
+    """Passes packets on, each client's (a link has a UDP socket of its own) from a port of its own."""
 
     def __init__(self, source: str, node: tuple[str, int]) -> None:
         self.source = source
         self.node = node
         self.address = ""
         self._listening: asyncio.DatagramTransport | None = None
-        self._onwards: dict[tuple[str, int], asyncio.DatagramTransport | None] = {}
+        self._onwards: dict[tuple[str, int], asyncio.DatagramTransport] = {}
+        self._waiting: dict[tuple[str, int], list[bytes]] = {}
         self._opening: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -38,12 +39,14 @@ class Relay(asyncio.DatagramProtocol):
         return relay
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """Pass it on; the first of a client opens its way (QUIC sends again what is lost meanwhile)."""
+        """Pass it on; the first of a client opens its way, and those that come meanwhile wait for it."""
         onwards = self._onwards.get(addr)
         if onwards is not None:
             onwards.sendto(data)
-        elif addr not in self._onwards:
-            self._onwards[addr] = None
+        elif addr in self._waiting:
+            self._waiting[addr].append(data)
+        else:
+            self._waiting[addr] = [data]
             task = asyncio.get_running_loop().create_task(self._open(addr))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
@@ -55,3 +58,5 @@ class Relay(asyncio.DatagramProtocol):
             lambda: _Towards(listening, peer), local_addr=(self.source, 0), remote_addr=self.node
         )
         self._onwards[peer] = transport
+        for data in self._waiting.pop(peer):
+            transport.sendto(data)
