@@ -56,7 +56,9 @@ def _write(trial: Trial, node: ExitNode, tunnels: int) -> dict[str, object]:
         spec = fleets.TunnelSpec(f"app{number}")
         made = fleets.build_objects(own, node.place, [spec], token=True)
         objects += made if not objects else [one for one in made if one.WhichOneof("object") != "fleet"]
-        login = fleets.build_login(own, [node.agents_address], agent_id=str(uuid.uuid4()), life=dt.timedelta(hours=2))
+        login = fleets.build_login(
+            own, {node.agents_address: node.place.https_port}, agent_id=str(uuid.uuid4()), life=dt.timedelta(hours=2)
+        )
         agents.append({"chain": [der.hex() for der in login.chain], "key": login.key.hex()})
     files.write_private(node.file, fleets.build_static_file(fleet, node.place, objects).encode())
     return {
