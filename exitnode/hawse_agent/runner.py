@@ -7,12 +7,13 @@ remove the record. Called by cli/http.py and cli/start.py.
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import random
 import signal
 import socket
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -188,7 +189,7 @@ class _Runner:
             case moves.Dial(address):
                 self._spawn(self._dial(address), f"dial {address}")
             case moves.Greet(link, slot, epoch):
-                logins.write_epoch(self._settings.directory, epoch)
+                self._keep(functools.partial(logins.write_epoch, self._settings.directory, epoch))
                 frame = incoming.hello(version=version.text(), hostname=_hostname(), slot=slot, epoch=epoch)
                 self._core.send(link, frame)
             case moves.Serve(link, routes):
@@ -276,12 +277,25 @@ class _Runner:
             return
         moved = accepted.addresses != self._credentials.addresses
         self._credentials = accepted
-        logins.save(self._settings.directory, accepted, lambda text: self._view.tell(notices.Note(text)))
+        self._keep(functools.partial(logins.save, self._settings.directory, accepted, self._note))
         due, ends = accepted.half_life.timestamp(), accepted.expires.timestamp()
         self._queue.put_nowait(_Renewal(renewal.Answered(due, ends, moved)))
         self._view.tell(notices.Renewed(renewal.expiry_text(accepted)))
         if moved:
             self._queue.put_nowait(moves.AddressesChanged(accepted.addresses))
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write to the login's directory; where that fails (a full disk) it is said, and visitors are served on.
+
+        What is lost by it is little: the next start proposes an epoch by the clock, and renews an older certificate.
+        """
+        try:
+            write()
+        except errors.AgentError as exc:
+            self._note(f"{exc} This agent goes on; the next start will not know of it.")
+
+    def _note(self, text: str) -> None:
+        self._view.tell(notices.Note(text))
 
     # --- around ----------------------------------------------------------------------------------------------------
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:

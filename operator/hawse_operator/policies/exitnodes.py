@@ -67,6 +67,19 @@ def addresses_of(
             return address.static.ips if address.static else ()
 
 
+def dial_addresses_of(
+    exit_node: v1alpha1.ExitNode, pods: Sequence[facts.Pod], service_addresses: Sequence[str]
+) -> tuple[str, ...]:
+    """Addresses without ports that agents try.
+
+    A pod that is not ready (yet, or for a moment) counts: whoever is told the list just then would otherwise forget a
+    region until its next renewal.
+    """
+    if exit_node.spec.address.type is v1alpha1.AddressType.POD_IPS:
+        return tuple(sorted(pod.ip for pod in pods if pod.ip and not pod.is_ending))
+    return addresses_of(exit_node, pods, service_addresses)
+
+
 def agents_port(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> int:
     """UDP port that belongs to those addresses: a pod's own, or the Fleet's public one."""
     if exit_node.spec.address.type is v1alpha1.AddressType.POD_IPS:

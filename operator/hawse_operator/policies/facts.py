@@ -33,6 +33,8 @@ class Pod:
     ip: str
     is_ready: bool
     """Ready and not about to end."""
+    is_ending: bool = False
+    """Deleted, or its containers have ended for good: nobody will answer at its address again."""
 
 
 class AckState(Enum):
@@ -66,6 +68,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
     metadata, status = body["metadata"], body.get("status") or {}
     labels = metadata.get("labels") or {}
     ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ())
+    ending = "deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed")
     return Pod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -73,5 +76,6 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         fleet=labels.get(names.LABEL_FLEET, ""),
         region=labels.get(names.LABEL_REGION, ""),
         ip=status.get("podIP", "") or "",
-        is_ready=ready and "deletionTimestamp" not in metadata,
+        is_ready=ready and not ending,
+        is_ending=ending,
     )

@@ -199,20 +199,31 @@ class World:
         return [facts.read_pod(body) for body in self.cache[resources.PODS].select("exit_node", exit_node)]
 
     def addresses(self, exit_node: v1alpha1.ExitNode) -> tuple[str, ...]:
-        """Where an ExitNode is reached, without ports."""
-        found = self.cache[resources.SERVICES].select("exit_node", exit_node.name)
+        """Where an ExitNode is reached now, without ports."""
         return exitnodes.addresses_of(
-            exit_node, self.pods_of(exit_node.name), services.addresses_of_service(found[0] if found else None)
+            exit_node, self.pods_of(exit_node.name), self._addresses_of_service(exit_node.name)
         )
 
+    def _addresses_of_service(self, exit_node: str) -> tuple[str, ...]:
+        found = self.cache[resources.SERVICES].select("exit_node", exit_node)
+        return services.addresses_of_service(found[0] if found else None)
+
     def agent_addresses(self, fleet: v1alpha1.Fleet) -> dict[str, int]:
-        """Where agents reach a fleet, in order: "203.0.113.7:7443" (UDP) -> the TCP port of the same exit node."""
+        """Where agents try to reach a fleet, in order: "203.0.113.7:7443" (UDP) -> the TCP port of the same exit node.
+
+        Empty while nobody would answer at any of them.
+        """
+        exit_nodes = self.exit_nodes(fleet.name)
+        if not any(self.addresses(exit_node) for exit_node in exit_nodes):
+            return {}
         found = {
             exitnodes.with_port(address, exitnodes.agents_port(exit_node, fleet)): exitnodes.links_tcp_port(
                 exit_node, fleet
             )
-            for exit_node in self.exit_nodes(fleet.name)
-            for address in self.addresses(exit_node)
+            for exit_node in exit_nodes
+            for address in exitnodes.dial_addresses_of(
+                exit_node, self.pods_of(exit_node.name), self._addresses_of_service(exit_node.name)
+            )
         }
         return dict(sorted(found.items()))
 

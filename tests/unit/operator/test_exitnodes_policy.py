@@ -52,6 +52,15 @@ def test_an_exit_node_is_reached_where_its_spec_says(
     assert exitnodes.agents_port(node, fleet(spec={"listeners": {"agents": 9443}})) == port
 
 
+def test_agents_are_told_of_pods_that_are_not_ready_for_a_moment_but_not_of_those_that_end() -> None:
+    node = exit_node(spec={"address": {"type": "PodIPs"}})
+    evicted = pod_body("p4", ip="127.0.1.4")
+    evicted["status"]["phase"] = "Failed"
+    pods = [*PODS, facts.read_pod(evicted)]
+    assert exitnodes.addresses_of(node, pods, ()) == ("127.0.1.1", "127.0.1.2")
+    assert exitnodes.dial_addresses_of(node, pods, ()) == ("127.0.1.1", "127.0.1.2", "127.0.1.3")
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [("203.0.113.7", "203.0.113.7:7443"), ("2001:db8::1", "[2001:db8::1]:7443"), ("lb.example", "lb.example:7443")],

@@ -120,6 +120,11 @@ pub const FRAMES_RECEIVED: usize = 8;
 /// What close waits for the peer to have received the frames sent before.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
+/// The same in round trips: enough for two losses of the last frame. `CLOSE_LEAST` at the least.
+pub const CLOSE_ROUND_TRIPS: u32 = 8;
+/// See `CLOSE_ROUND_TRIPS`.
+pub const CLOSE_LEAST: Duration = Duration::from_millis(250);
+
 /// For a new stream: permission of the peer, and its opening accepted by QUIC. Past it: the next link is tried.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 

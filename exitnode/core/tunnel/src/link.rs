@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::hub::Events;
-use crate::limits::{CLOSE_GRACE, FRAMES_RECEIVED, FRAMES_TO_SEND, STREAMS_PER_LINK};
+use crate::limits::{CLOSE_GRACE, CLOSE_LEAST, CLOSE_ROUND_TRIPS, FRAMES_RECEIVED, FRAMES_TO_SEND, STREAMS_PER_LINK};
 use crate::sessions::LinkId;
 use crate::transport::{Broken, Connection, RecvHalf, SendHalf, Stream};
 
@@ -187,7 +187,10 @@ async fn write_frames(link: &Link, mut send: SendHalf, mut outbox: mpsc::Receive
             Some(Outgoing::Close) | None => break,
         }
     }
-    let _ = timeout(CLOSE_GRACE, send.delivered()).await;
+    // A live peer acknowledges within a round trip. One that is dead must not keep its streams for the whole grace: its
+    // successor may have its place already, and the requests on them should learn that they are lost.
+    let grace = (link.connection.round_trip() * CLOSE_ROUND_TRIPS).clamp(CLOSE_LEAST, CLOSE_GRACE);
+    let _ = timeout(grace, send.delivered()).await;
     link.finish();
 }
 
