@@ -18,7 +18,7 @@ from bench import cpu, loader, memory, report, tools
 from bench.products import ALL, Bench, Product, use_core
 from bench.statistics import Sample, plan_round
 from bench.workloads import H2, WORKLOADS, Workload
-from hawse_agent.trial.processes import Trial
+from hawse_agent.trial.processes import Trial, TrialError
 
 _PAUSE_S = 0.15
 
@@ -43,7 +43,10 @@ def main() -> int:
     if tunnels:
         say(f"memory of {tunnels} idle tunnels")
         with tempfile.TemporaryDirectory(prefix="hawse-bench-") as directory:
-            found = memory.measure(Path(directory) / "trial", tunnels)
+            try:
+                found = memory.measure(Path(directory) / "trial", tunnels)
+            except TrialError as exc:  # the rates were measured: they are worth a report
+                say(f"no figure for memory: {exc}")
     today = dt.datetime.now(dt.UTC).date().isoformat()
     findings = report.Findings(samples, rounds, seconds, today, versions(), bench.missing, found)
     write(findings, docs=not only)

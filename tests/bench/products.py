@@ -123,4 +123,5 @@ def use_core(overlay: Path | None) -> None:
     """Let programs that are started from now on take hawse_tunnel from there; None: as installed."""
 
     if overlay is not None:
-        os.environ["PYTHONPATH"] = f"{overlay}{os.pathsep}{Path(__file__).parents[1]}"
+        roots = [overlay, *(tools.ROOT / name for name in ("tests", "operator", "exitnode"))]
+        os.environ["PYTHONPATH"] = os.pathsep.join(map(str, roots))
