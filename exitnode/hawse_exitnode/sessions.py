@@ -208,8 +208,8 @@ def _barred(state: State, link: Link, hello: frames_pb2.Hello) -> frames_pb2.Ref
         message = "A newer session of this agent is known here."
         return refusals.refused("SUPERSEDED", message, final=False, epoch=fence.epoch)
     sessions = [other for other in state.links.values() if other.phase is Phase.ACTIVE]
-    if fence is not None and fence.link:
-        return None  # it takes a place that is taken already
+    if fence is not None and any(other.id == fence.link for other in sessions):
+        return None  # it takes a place that is counted already; one that is being closed is not
     if len(sessions) >= state.limits.sessions:
         return refusals.overloaded("as many sessions as it admits")
     same = sum(other.identity is not None and other.identity.token_uid == who.token_uid for other in sessions)
