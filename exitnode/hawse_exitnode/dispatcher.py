@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from hawse_api.ir import control_pb2
-from hawse_exitnode import keys, sessions
+from hawse_exitnode import keys, sessions, takeovers
 from hawse_exitnode.errors import StartError
 from hawse_exitnode.session_state import (
     Bind,
@@ -27,6 +27,7 @@ from hawse_exitnode.session_state import (
     RelayFailed,
     Send,
     State,
+    Tick,
 )
 from hawse_tunnel.core import TunnelCore
 from hawse_tunnel.events import CoreFailed, FrameReceived, LinkDown, LinkUp
@@ -53,7 +54,9 @@ class Dispatcher:
                 case LinkUp():
                     agent = keys.agent_of(event.peer_certificate) if event.peer_certificate else None
                     certificate, nonce = event.peer_certificate, secrets.token_bytes(32)
-                    self.feed(LinkOpened(event.link, event.alpn, event.remote, agent, certificate, nonce))
+                    self.feed(
+                        LinkOpened(event.link, event.alpn, event.remote, agent, certificate, nonce, event.transport)
+                    )
                 case FrameReceived():
                     self.feed(FrameCame(event.link, event.frame))
                 case LinkDown():
@@ -70,6 +73,13 @@ class Dispatcher:
         self.state, commands = sessions.step(self.state, event, now)
         for command in commands:
             self._carry_out(command)
+
+    def tick(self) -> None:
+        """Let deadlines pass."""
+        busy: frozenset[int] = frozenset()
+        if takeovers.any_yields(self.state):
+            busy = frozenset(link.link for link in self._core.snapshot().links if link.streams_open)
+        self.feed(Tick(busy))
 
     def session_report(self) -> control_pb2.SessionReport:
         """All sessions now, with what the core measured of their links."""

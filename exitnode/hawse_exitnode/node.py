@@ -19,7 +19,7 @@ from hawse_exitnode import descriptors, keys, metrics, pages, sessions
 from hawse_exitnode.dispatcher import Dispatcher
 from hawse_exitnode.errors import StartError
 from hawse_exitnode.holdings import Holdings
-from hawse_exitnode.session_state import DirectoryChanged, DrainStarted, NodeFacts, NodeNamed, State, Tick
+from hawse_exitnode.session_state import DirectoryChanged, DrainStarted, NodeFacts, NodeNamed, State
 from hawse_tunnel import errors as tunnel_errors
 from hawse_tunnel.core import TunnelCore
 
@@ -160,7 +160,7 @@ class Node:
         """Let deadlines pass."""
         while True:
             await asyncio.sleep(TICK_S)
-            self.dispatcher.feed(Tick())
+            self.dispatcher.tick()
 
     async def drain(self, timeout_s: float, reason: str) -> None:
         """Tell agents to leave and let requests finish; returns when nothing is left or the time is over."""

@@ -61,6 +61,8 @@ class Phase(Enum):
 
     AWAIT_HELLO = auto()
     ACTIVE = auto()
+    YIELDING = auto()
+    """A newer session has its slot (takeovers): its streams may end."""
     AWAIT_ENROL_HELLO = auto()
     AWAIT_ENROL = auto()
     RELAYED = auto()
@@ -78,8 +80,13 @@ class Link:
     """When it is closed if nothing happens; None = may stay."""
     identity: spiffe.AgentId | None = None
     certificate: bytes = b""
+    transport: int = 0
+    """core_pb2.TRANSPORT_QUIC or .TRANSPORT_TCP."""
     slot: str = ""
     epoch: int = 0
+    predecessor: int = 0
+    """The session that serves in this one's place until this one has registered; 0 = none."""
+    register_by: float = 0.0
     agent_version: str = ""
     hostname: str = ""
     connected_at: int = 0
@@ -164,6 +171,7 @@ class LinkOpened:
     certificate: bytes
     nonce: bytes
     """32 random bytes, used if the agent enrols."""
+    transport: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +235,9 @@ class NodeNamed:
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
+
+    busy: frozenset[int] = frozenset()
+    """Links with open streams; only if there are some in YIELDING."""
 
 
 Event: TypeAlias = (

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from hawse_api import names
 from hawse_api.ir import control_pb2, core_pb2, frames_pb2
-from hawse_exitnode import enrol_links, refusals
+from hawse_exitnode import enrol_links, refusals, takeovers
 from hawse_exitnode.directory import Directory
 from hawse_exitnode.session_state import (
     FENCE_KEPT_S,
@@ -24,8 +24,6 @@ from hawse_exitnode.session_state import (
     Draining,
     DrainStarted,
     Event,
-    Fence,
-    FenceKey,
     FrameCame,
     Link,
     LinkClosed,
@@ -74,8 +72,8 @@ def step(state: State, event: Event, now: Moment) -> Step:
             return _drain(state, Draining(deadline_ms, reason))
         case NodeNamed(node):
             return dataclasses.replace(state, node=node), ()
-        case Tick():
-            return _tick(state, now)
+        case Tick(busy):
+            return _tick(state, busy, now)
         case _:
             assert_never(event)
 
@@ -120,6 +118,7 @@ def _opened(state: State, event: LinkOpened, now: Moment) -> Step:
         now.at + HELLO_DEADLINE_S,
         identity=event.identity,
         certificate=event.certificate,
+        transport=event.transport,
     )
     if event.identity is None or event.identity.domain != state.node.domain:
         why = "The certificate is not one of an agent of this fleet. Log in with a token of this fleet."
@@ -128,8 +127,8 @@ def _opened(state: State, event: LinkOpened, now: Moment) -> Step:
 
 
 def _frame(state: State, link: Link, frame: frames_pb2.Frame, now: Moment) -> Step:
-    if link.phase is Phase.CLOSING:
-        return state, ()  # it was told why; what it still says does not matter
+    if link.phase in (Phase.CLOSING, Phase.YIELDING):
+        return state, ()  # it was told why, or will be; what it still says does not matter
     limits = state.limits
     left = min(limits.frames_burst, link.budget + (now.at - link.budget_at) * limits.frames_per_s)
     if link.budget_at == 0.0:
@@ -155,12 +154,7 @@ def _closed(state: State, link_id: int, now: Moment) -> Step:
     link = state.links.get(link_id)
     if link is None:
         return state, ()
-    state = state.without_link(link_id)
-    key = _fence_key(link)
-    fence = state.fences.get(key)
-    if fence is not None and fence.link == link_id:
-        state = state.with_fence(key, dataclasses.replace(fence, link=0, since=now.at))
-    return state, ()
+    return takeovers.lost(state.without_link(link_id), link, now), ()
 
 
 # --- admission -------------------------------------------------------------------------------------------------------
@@ -178,7 +172,7 @@ def _hello(state: State, link: Link, hello: frames_pb2.Hello, now: Moment) -> St
         hostname=_printable(hello.hostname),
         connected_at=int(now.unix),
     )
-    state, superseded = _take_slot(state, admitted, now)
+    state, superseded = takeovers.begin(state, admitted, now)
     node = state.node
     welcome = frames_pb2.Welcome(
         version=min(hello.max_version, names.PROTOCOL_MAX),
@@ -187,7 +181,7 @@ def _hello(state: State, link: Link, hello: frames_pb2.Hello, now: Moment) -> St
         region=node.region,
         pod=node.pod,
     )
-    state, offered = _offer(state.with_link(admitted), admitted)
+    state, offered = _offer(state, state.links[link.id])
     commands: list[Command] = [*superseded, Send(link.id, frames_pb2.Frame(welcome=welcome)), *offered]
     return state, tuple(commands)
 
@@ -218,19 +212,6 @@ def _barred(state: State, link: Link, hello: frames_pb2.Hello) -> frames_pb2.Ref
     return None
 
 
-def _take_slot(state: State, link: Link, now: Moment) -> Step:
-    """The higher epoch wins its slot; who held it is told and closed."""
-    key = _fence_key(link)
-    before = state.fences.get(key)
-    commands: tuple[Command, ...] = ()
-    old = None if before is None else state.links.get(before.link)
-    if old is not None and old.phase is Phase.ACTIVE:
-        message = "Another session of this agent took this one's place: hawse runs twice with the same login."
-        why = refusals.refused("SUPERSEDED", message, final=True, epoch=link.epoch)
-        state, commands = refusals.refuse(state, old, why, now)
-    return state.with_fence(key, Fence(link.epoch, link.id, now.at)), commands
-
-
 def _register(state: State, link: Link, register: frames_pb2.Register, now: Moment) -> Step:
     wanted = tuple(dict.fromkeys(register.tunnel_uids))
     if len(wanted) > MAX_TUNNELS:
@@ -238,7 +219,9 @@ def _register(state: State, link: Link, register: frames_pb2.Register, now: Mome
     if not link.ever_offered.issuperset(wanted):
         message = "This token may not serve that tunnel: no Tunnel of that UID names it."
         return refusals.refuse(state, link, refusals.refused("NOT_ALLOWED", message, final=True), now)
-    return _bind(state, dataclasses.replace(link, wanted=wanted), always=True)
+    state, bound = _bind(state, dataclasses.replace(link, wanted=wanted), always=True)
+    state, taken = takeovers.complete(state, state.links[link.id], now)  # after: visitors find a link at any moment
+    return state, (*bound, *taken)
 
 
 def _bind(state: State, link: Link, *, always: bool) -> Step:
@@ -268,13 +251,13 @@ def _directory(state: State, directory: Directory, now: Moment) -> Step:
     state = dataclasses.replace(state, directory=directory)
     commands: list[Command] = []
     for link in list(state.links.values()):
-        if link.phase is not Phase.ACTIVE or link.identity is None:
+        if link.phase not in (Phase.ACTIVE, Phase.YIELDING) or link.identity is None:
             continue
         token = link.identity.token_uid
         if token not in directory.tokens:
             why = refusals.no_token(directory, link.identity, synced=True)
             state, more = refusals.refuse(state, link, why, now)
-        elif directory.offer(token)[:MAX_TUNNELS] != link.offered:
+        elif link.phase is Phase.ACTIVE and directory.offer(token)[:MAX_TUNNELS] != link.offered:
             state, more = _offer(state, link)
         else:
             continue
@@ -332,10 +315,15 @@ def _drain(state: State, draining: Draining) -> Step:
     return state, tuple(Send(link.id, frame) for link in state.links.values() if link.phase is Phase.ACTIVE)
 
 
-def _tick(state: State, now: Moment) -> Step:
+def _tick(state: State, busy: frozenset[int], now: Moment) -> Step:
     commands: list[Command] = []
-    for link in list(state.links.values()):
-        if link.relay is not None and now.at >= (link.deadline or link.relay_deadline):
+    for link_id in list(state.links):
+        link = state.links[link_id]  # as the steps before left it
+        if (taken := takeovers.tick(state, link, busy, now)) is not None:
+            state, more = taken
+        elif link.phase is Phase.YIELDING:
+            continue
+        elif link.relay is not None and now.at >= (link.deadline or link.relay_deadline):
             state, more = _operator_away(state, link, now)
         elif link.deadline is not None and now.at >= link.deadline:
             state, more = _expired(state, link, now)
@@ -359,11 +347,6 @@ def _prune_fences(state: State, now: Moment) -> State:
     if not old:
         return state
     return dataclasses.replace(state, fences={key: fence for key, fence in state.fences.items() if key not in old})
-
-
-def _fence_key(link: Link) -> FenceKey:
-    who = link.identity
-    return ("", "", "") if who is None else (who.token_uid, who.agent_id, link.slot)
 
 
 def _printable(text: str) -> str:

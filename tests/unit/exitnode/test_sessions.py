@@ -219,15 +219,6 @@ def test_a_deleted_token_cuts_all_its_agents_off_and_nobody_else() -> None:
 
 
 # --- fencing ---------------------------------------------------------------------------------------------------------
-def test_a_higher_epoch_takes_the_slot_at_once_and_the_older_session_is_told() -> None:
-    script = Script()
-    script.admit(1, epoch=10)
-    script.register("uid-shop")
-    script.admit(2, epoch=11)
-    assert script.kinds() == ["1:refused", "1:bind ", "1:close 2007", "2:welcome", "2:offer"]
-    assert (script.refusal(1).code, script.refusal(1).final) == ("HAWSE-2007", True)
-
-
 @pytest.mark.parametrize("epoch", [9, 10])
 def test_a_lower_or_equal_epoch_is_answered_with_the_one_that_is_known(epoch: int) -> None:
     script = Script()
