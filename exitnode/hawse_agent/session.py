@@ -49,6 +49,10 @@ STEADY_S = 10.0
 """A session that lived this long starts its back-off from the beginning."""
 ASIDE_S = 60.0
 """A node that refused for good is asked again after this: somebody may have updated it."""
+RETURN_S = 60.0
+"""A node that stopped in order comes back, most often within this time: it is not waited for with long pauses ..."""
+RETURN_ATTEMPTS = 3
+"""... but with those of so many failures, at most 4 s."""
 _DRAIN_MARGIN_S = 2.0
 _SLOT_MOST = 64
 
@@ -87,6 +91,8 @@ class Node:
     offered: tuple[Offered, ...] | None = None
     asked: tuple[str, ...] = ()
     registered: frozenset[str] = frozenset()
+    returns_by: float = 0.0
+    """It stopped in order, and is expected back before then."""
     leaving: bool = False
     """No longer among the fleet's addresses: not dialled again."""
 
@@ -210,7 +216,8 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
             at.put(node, registered=uids)
             _tell_served(at)
         case DrainStarted(_, deadline_s, reason) if node.phase is Phase.UP:
-            at.put(node, phase=Phase.DRAINING, deadline=at.now.at + deadline_s + _DRAIN_MARGIN_S)
+            deadline = at.now.at + deadline_s + _DRAIN_MARGIN_S
+            at.put(node, phase=Phase.DRAINING, deadline=deadline, returns_by=deadline + RETURN_S)
             at.do(Tell(notices.Draining(node.exit_node, reason, deadline_s)), LearnAddresses())
         case RefusedByNode(link, failure, epoch):
             at.change(epoch=max(at.state.epoch, epoch))  # the clock went back: propose a higher one next time
@@ -271,12 +278,13 @@ def _retry(at: _Step, node: Node, failure: Failure) -> float:
     if node.leaving:
         at.change(nodes=tuple(one for one in at.state.nodes if one.address != node.address))
         return 0.0
-    retry_s = ASIDE_S if failure.final else backoff.delay_s(node.attempts, at.now.luck)
+    attempts = min(node.attempts, RETURN_ATTEMPTS) if at.now.at < node.returns_by else node.attempts
+    retry_s = ASIDE_S if failure.final else backoff.delay_s(attempts, at.now.luck)
     at.put(
         node,
         phase=Phase.WAITING,
         retry_at=at.now.at + retry_s,
-        attempts=node.attempts + 1,
+        attempts=attempts + 1,
         link=0,
         failure=failure,
         offered=None,

@@ -88,7 +88,7 @@ class Traffic:
             self._loop.run_until_complete(task)
 
     async def _run(self) -> None:
-        with self.log.open("w") as log:
+        with self.log.open("w", buffering=1) as log:
             async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
                 for second, kept in WAYS:
                     # One context a protocol: the client writes its ALPN into it.

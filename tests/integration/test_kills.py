@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.outcomes import NO_ANSWER, Loss
+from demo.outcomes import NO_ANSWER, REFUSED, Loss
 from demo.traffic import Traffic
 from demo.visits import Door, Visitor
 from support import loopback
@@ -49,6 +49,14 @@ class Scene:
 
     def losses(self) -> tuple[Loss, ...]:
         return self.traffic.losses(self.mark)
+
+    def failures(self, region: str, protocol: str, *, until: float) -> set[str]:
+        """Why requests failed that began between the mark and this moment."""
+        lines = [line.split(" ", 6) for line in self.traffic.log.read_text().splitlines()]
+        ours = [line for line in lines if line[1:3] == [region, protocol] and self.mark <= float(line[4]) < until]
+        assert ours
+        causes = {line[6] for line in ours} - {"served "}
+        return {REFUSED if cause.startswith(REFUSED) else cause for cause in causes}
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +132,18 @@ def test_all_at_once_come_back_by_themselves(scene: Scene) -> None:
         assert loss.failed > 0
         assert causes(loss) <= NODE_AWAY | APP_AWAY
         assert NO_ANSWER not in causes(loss)
+
+
+def test_an_exit_node_that_is_stopped_in_order_fails_nobody_who_got_a_connection(scene: Scene) -> None:
+    for victim in scene.made.nodes:
+        scene.begin()
+        victim.process.signal(signal.SIGTERM)
+        assert victim.process.wait(20) == 0
+        stopped = time.monotonic()
+        victim.start()
+        scene.await_calm()
+        (other,) = [loss for loss in scene.losses() if loss.region != victim.place.region]
+        assert (other.visits > 0, other.failures) == (True, ())
+        # Python's HTTP/2 client gives up its requests at GOAWAY.
+        failures = scene.failures(victim.place.region, "HTTP/1.1", until=stopped)
+        assert failures <= {REFUSED}, victim.process.tail()

@@ -305,6 +305,20 @@ def test_a_drained_node_is_dialled_again_after_it_closed() -> None:
     assert moves.Dial(A) in script.send(moves.Tick(), after=1)
 
 
+def test_a_node_that_stopped_in_order_is_not_waited_for_with_long_pauses_for_a_minute() -> None:
+    script = Script()
+    script.luck = 0.999
+    link = script.serve()
+    script.send(moves.DrainStarted(link, 5, ""), moves.LinkLost(link, Failure("stopping", "HAWSE-2015")))
+    drained, pauses = script.at, []
+    while script.at < drained + session.RETURN_S + 60:
+        script.send(moves.Tick(), after=script.state.nodes[0].retry_at - script.at)
+        script.send(moves.NotDialled(A, REFUSED))
+        pauses.append((script.at - drained, script.state.nodes[0].retry_at - script.at))
+    assert max(pause for since, pause in pauses if since < session.RETURN_S) <= 4
+    assert max(pause for since, pause in pauses if since > session.RETURN_S) > 10
+
+
 def test_a_node_that_says_nothing_after_hello_is_left() -> None:
     script = Script()
     script.send(moves.Dialled(A, 1))
