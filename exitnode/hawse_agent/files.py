@@ -1,10 +1,12 @@
 """The agent's files: where they are, private modes, writing that never leaves half a file.
 
 Directories are 0700 and files 0600. A mode that is too wide is corrected and the correction is told to the caller (the
-person should know that others could read it); a file of somebody else is refused. Knows no content: credentials.py,
+person should know that others could read it); a file of somebody else, or a link in
+place of one, is refused. Knows no content: credentials.py,
 running.py and config.py do.
 """
 
+import errno
 import os
 import stat
 import tempfile
@@ -52,17 +54,21 @@ def make_private_directory(path: Path, tell: Tell) -> None:
         raise _unreadable(path, _reason(exc)) from exc
 
 
-def read_private(path: Path, *, limit_bytes: int, tell: Tell) -> bytes | None:
+def read_private(path: Path, *, limit_bytes: int, tell: Tell, follow_link: bool = False) -> bytes | None:
     """Content of a private file, or None if there is none. Corrects its mode; see the module.
 
+    `follow_link`: for files that the person named, such as those of a mounted Secret, which are links.
+
     Raises:
-        AgentError: not a regular file, not ours, too large or unreadable.
+        AgentError: a link, not a regular file, not ours, too large or unreadable.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_link else os.O_NOFOLLOW))
     except FileNotFoundError:
         return None
     except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise _unreadable(path, "is a symbolic link, not a file") from exc
         raise _unreadable(path, _reason(exc)) from exc
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)

@@ -316,10 +316,17 @@ class _Runner:
                 loop.remove_signal_handler(number)
 
     async def _draw(self) -> None:
+        unwritten = ""
         while True:
             now = self._picture()
             self._view.refresh(now)
-            self._record.write(render.picture_json(now))
+            try:
+                self._record.write(render.picture_json(now))
+                unwritten = ""
+            except errors.AgentError as exc:
+                if not unwritten:  # tried every second, told once
+                    self._note(f"{exc} This agent goes on; `hawse status` does not show how it is now.")
+                unwritten = str(exc)
             await asyncio.sleep(_DRAW_S)
 
     def _picture(self) -> render.Picture:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -98,9 +98,10 @@ def build_identity(
         leaf = x509.load_der_x509_certificate(chain[0])
         private = serialization.load_der_private_key(key, None)
         trusted = [x509.load_der_x509_certificate(root) for root in roots]
-    except (ValueError, TypeError, IndexError) as exc:
+        fits = leaf.public_key() == private.public_key()
+    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm) as exc:
         raise IdentityUnusableError(f"certificate, key or roots are not readable: {exc}") from exc
-    if leaf.public_key() != private.public_key():
+    if not fits:
         raise IdentityUnusableError("the certificate is not for this key")
     if not any(_is_issued_by(leaf, root) for root in trusted):
         raise IdentityUnusableError("none of the roots has signed the certificate")
@@ -149,8 +150,8 @@ def pem_key_to_der(pem: bytes) -> bytes:
     """
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, TypeError) as exc:
-        raise IdentityUnusableError(f"not a private key in PEM: {exc}") from exc
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise IdentityUnusableError("not a private key in PEM") from exc  # its text may quote the key
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -44,7 +44,7 @@ def _text(source: str | None, token_file: Path | None) -> str:
     if token_file is not None:
         if source is not None:
             raise UsageError("give the token once: - or --token-file.")
-        content = files.read_private(token_file, limit_bytes=_LIMIT_BYTES, tell=surroundings.tell)
+        content = files.read_private(token_file, limit_bytes=_LIMIT_BYTES, tell=surroundings.tell, follow_link=True)
         if content is None:
             raise UsageError(f"{token_file} does not exist.")
         return content.decode(errors="replace")

@@ -71,6 +71,59 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path)
         files.read_private(tmp_path / "f", limit_bytes=10, tell=pytest.fail)
 
 
+@pytest.mark.parametrize("target", ["other", "gone"])
+def test_a_link_in_place_of_a_file_is_refused_and_what_it_leads_to_is_left_alone(tmp_path: Path, target: str) -> None:
+    (tmp_path / "other").write_bytes(b"x")
+    (tmp_path / "other").chmod(0o644)
+    (tmp_path / "f").symlink_to(tmp_path / target)
+    with pytest.raises(AgentError, match=r"is a symbolic link.*HAWSE-2012") as caught:
+        files.read_private(tmp_path / "f", limit_bytes=10, tell=pytest.fail)
+    assert str(tmp_path / "f") in str(caught.value)
+    assert mode(tmp_path / "other") == 0o644
+
+
+def test_a_link_that_the_person_named_is_followed(tmp_path: Path) -> None:
+    files.write_private(tmp_path / "other", b"x")
+    (tmp_path / "f").symlink_to(tmp_path / "other")
+    assert files.read_private(tmp_path / "f", limit_bytes=10, tell=pytest.fail, follow_link=True) == b"x"
+
+
+def test_writing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"x")
+    (tmp_path / "f").symlink_to(tmp_path / "other")
+    files.write_private(tmp_path / "f", b"new")
+    assert not (tmp_path / "f").is_symlink()
+    assert ((tmp_path / "f").read_bytes(), (tmp_path / "other").read_bytes()) == (b"new", b"x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_and_directories_of_somebody_else_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "f").write_bytes(b"x")
+    os.chown(tmp_path / "d", 4711, -1)
+    os.chown(tmp_path / "f", 4711, -1)
+    with pytest.raises(AgentError, match=r"belongs to another user \(uid 4711\)"):
+        files.make_private_directory(tmp_path / "d", pytest.fail)
+    with pytest.raises(AgentError, match=r"belongs to another user \(uid 4711\)"):
+        files.read_private(tmp_path / "f", limit_bytes=10, tell=pytest.fail)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_an_unwritable_directory_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """As a user whom modes bind: root may write everywhere."""
+    tmp_path.chmod(0o755)
+    files.write_private(tmp_path / "f", b"old")
+    os.seteuid(4711)
+    try:
+        with pytest.raises(AgentError, match=r"f cannot be written: permission denied.*set HAWSE_CONFIG_DIR"):
+            files.write_private(tmp_path / "f", b"new")
+        with pytest.raises(AgentError, match=r"permission denied"):
+            files.read_private(tmp_path / "f", limit_bytes=10, tell=pytest.fail)
+    finally:
+        os.seteuid(0)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("f", b"old")]
+
+
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(AgentError, match="HAWSE-2012"):
