@@ -18,6 +18,7 @@ from hawse_agent import credentials, jointoken
 from hawse_api import spiffe
 from hawse_operator.control import books, ca
 from support import control
+from support.clock import shifted_clock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -195,6 +196,33 @@ async def test_a_certificate_past_its_half_life_is_renewed_saved_and_good_for_th
     assert new.addresses == (parts.node.agents_address, "127.255.0.9:7443")
     async with hawse(parts.config, "http", "3000") as agent:
         await agent.says("serving https://shop.")
+
+
+@pytest.mark.parametrize(("offset", "says"), [("+1h", "1 h ahead of"), ("-1h", "1 h behind")])
+async def test_a_clock_that_is_an_hour_off_is_told_at_the_login(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, offset: str, says: str
+) -> None:
+    for name, value in shifted_clock(offset).items():
+        monkeypatch.setenv(name, value)
+    done = await login(parts, parts.text(parts.operator.add_token("laptop")))
+    assert done.process.returncode == 3, done.err
+    assert "HAWSE-3007" in done.err
+    assert says in done.err
+    assert not (parts.config / credentials.FILE).exists()
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+async def test_a_clock_that_is_an_hour_off_does_not_keep_a_certificate_from_its_renewal(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, offset: str
+) -> None:
+    token = parts.operator.add_token("laptop")
+    parts.operator.add_tunnel("shop", token)
+    old = await aged(parts, token)
+    for name, value in shifted_clock(offset).items():
+        monkeypatch.setenv(name, value)
+    async with hawse(parts.config, "http", "3000") as agent:
+        await agent.says("certificate renewed, valid until ")
+    assert credentials.load(parts.config, lambda _: None).expires > old.expires
 
 
 async def test_a_renewal_without_the_operator_is_told_and_the_tunnel_stays(parts: Parts) -> None:
