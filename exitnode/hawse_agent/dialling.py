@@ -54,6 +54,19 @@ class Dialler:
             self._memory.learn(network, _unix(), tcp_won=answer[1] is Transport.TCP)
         return answer
 
+    async def upgrade(self, place: Place, request: core_pb2.DialRequest) -> tuple[LinkUp, Transport] | Failure:
+        """Over QUIC only, for a session over TCP.
+
+        Raises:
+            CoreClosedError: the core ends.
+        """
+        answer = await self.attempt(Transport.QUIC, place, request)
+        if isinstance(answer, Failure):
+            return answer
+        if self._memory is not None:
+            self._memory.learn(network_towards(place.address), _unix(), tcp_won=False)
+        return answer, Transport.QUIC
+
     async def attempt(self, transport: Transport, place: Place, request: core_pb2.DialRequest) -> LinkUp | Failure:
         """One dial over one transport.
 

@@ -36,6 +36,8 @@ class Dialled:
     address: str
     link: int
     transport: Transport = Transport.QUIC
+    upgrade: bool = False
+    """Of a session over TCP that goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class NotDialled:
 
     address: str
     failure: Failure
+    upgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Dial:
     """Connect; answer with Dialled or NotDialled."""
 
     address: str
+    upgrade: bool = False
+    """Over QUIC only, for a session over TCP."""
 
 
 @dataclass(frozen=True, slots=True)

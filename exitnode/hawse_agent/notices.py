@@ -22,6 +22,13 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A session went over from TCP to QUIC."""
+
+    exit_node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """A session ended; the agent connects again."""
 
@@ -119,6 +126,7 @@ Notice: TypeAlias = (
     | Waiting
     | NotListening
     | Listening
+    | Moved
     | Renewed
     | RenewalFailed
     | Note

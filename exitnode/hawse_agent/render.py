@@ -56,6 +56,8 @@ def line(notice: notices.Notice) -> str:
                 f"connected to {words.printable(exit_node, 63)} ({words.printable(region, 63)}) at {address} "
                 f"over {transport}"
             )
+        case notices.Moved(exit_node):
+            return f"moved to QUIC at {words.printable(exit_node, 63)}"
         case notices.Serving(routes, missing):
             return _serving(routes, missing)
         case notices.Waiting():

@@ -186,8 +186,8 @@ class _Runner:
 
     def _execute(self, command: moves.Command) -> None:
         match command:
-            case moves.Dial(address):
-                self._spawn(self._dial(address), f"dial {address}")
+            case moves.Dial(address, upgrade):
+                self._spawn(self._dial(address, upgrade=upgrade), f"dial {address}")
             case moves.Greet(link, slot, epoch):
                 self._keep(functools.partial(logins.write_epoch, self._settings.directory, epoch))
                 frame = incoming.hello(version=version.text(), hostname=_hostname(), slot=slot, epoch=epoch)
@@ -207,20 +207,21 @@ class _Runner:
                 self._stop = _Stop(ending)
 
     # --- the core --------------------------------------------------------------------------------------------------
-    async def _dial(self, address: str) -> None:
+    async def _dial(self, address: str, *, upgrade: bool) -> None:
         login = self._credentials
         own = core_pb2.Identity(chain=login.chain, key=login.key, roots=login.roots)
         request = incoming.dial_request(login.connect_name, own, DIAL_S)
         try:
-            answer = await self._dialler.dial(dialling.Place(address, login.tcp_address(address)), request)
+            dial = self._dialler.upgrade if upgrade else self._dialler.dial
+            answer = await dial(dialling.Place(address, login.tcp_address(address)), request)
         except tunnel_errors.CoreClosedError:
             return
         if isinstance(answer, endings.Failure):
-            self._queue.put_nowait(moves.NotDialled(address, answer))
+            self._queue.put_nowait(moves.NotDialled(address, answer, upgrade))
             return
         up, transport = answer
         self._links[up.link] = login.key
-        self._queue.put_nowait(moves.Dialled(address, up.link, transport))
+        self._queue.put_nowait(moves.Dialled(address, up.link, transport, upgrade))
         if (down := self._down_early.pop(up.link, None)) is not None:  # it came and went before this task ran
             self._on_core_event(down)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hawse_agent import backoff, choice, endings, notices
+from hawse_agent import backoff, choice, endings, notices, upgrades
 from hawse_agent.choice import Offered, Route, Wanted
 from hawse_agent.endings import Failure
 from hawse_agent.moves import (
@@ -93,6 +93,10 @@ class Node:
     registered: frozenset[str] = frozenset()
     returns_by: float = 0.0
     """It stopped in order, and is expected back before then."""
+    upgrade_at: float = 0.0
+    """Of a session over TCP: when QUIC is tried again."""
+    upgrades_failed: int = 0
+    upgrade: upgrades.Upgrade | None = None
     leaving: bool = False
     """No longer among the fleet's addresses: not dialled again."""
 
@@ -151,6 +155,11 @@ def step(state: State, event: Event, now: Moment) -> tuple[State, list[Command]]
     match event:
         case Tick():
             pass
+        case Dialled(upgrade=True):
+            _on_upgrade_dialled(at, event)
+        case NotDialled(address, upgrade=True):
+            if (node := _node_at(state, address)) is not None and node.upgrade is not None:
+                _end_upgrade(at, node)
         case Dialled():
             _on_dialled(at, event)
         case NotDialled(address, failure):
@@ -160,6 +169,8 @@ def step(state: State, event: Event, now: Moment) -> tuple[State, list[Command]]
         case _:
             if (node := _node_of(state, event.link)) is not None:
                 _on_link_event(at, node, event)
+            elif (node := _upgrading(state, event.link)) is not None:
+                _on_upgrade_event(at, node, event)
     _on_time(at)
     return at.state, at.commands
 
@@ -168,6 +179,8 @@ def next_wake(state: State) -> float | None:
     """When the next Tick is due, on the monotonic clock."""
     times = [node.retry_at for node in state.nodes if node.phase is Phase.WAITING]
     times += [node.deadline for node in state.nodes if node.phase in (Phase.GREETING, Phase.DRAINING)]
+    times += [node.upgrade_at for node in state.nodes if _may_upgrade(node)]
+    times += [node.upgrade.deadline for node in state.nodes if node.upgrade is not None and node.upgrade.link]
     if not state.connected:
         times.append(state.started_at + state.patience_s)
     return min(times, default=None)
@@ -185,8 +198,7 @@ def _on_dialled(at: _Step, event: Dialled) -> None:
     if node is None or node.phase is not Phase.DIALLING:
         at.do(Close(link, "", "not needed any more"))
         return
-    epoch = max(at.state.epoch + 1, at.now.unix_ms)
-    at.change(epoch=epoch)
+    epoch = _next_epoch(at)
     at.put(node, phase=Phase.GREETING, link=link, deadline=at.now.at + GREETING_S, transport=event.transport)
     at.do(Greet(link, _slot(address, at.state.slot), epoch))
 
@@ -207,7 +219,9 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
         case Welcomed(_, exit_node, region, version) if node.phase is Phase.GREETING:
             at.change(connected=True)
             named = {"exit_node": exit_node, "region": region, "node_version": version}
-            at.put(node, phase=Phase.UP, since=at.now.at, failure=None, offered=None, **named)
+            upgrade_at = at.now.at + upgrades.pause_s(node.upgrades_failed, at.now.luck)
+            since = at.now.at
+            at.put(node, phase=Phase.UP, since=since, failure=None, offered=None, upgrade_at=upgrade_at, **named)
             at.do(Tell(notices.Connected(exit_node, region, node.address, version, node.transport.value)))
         case OfferChanged(_, offered):
             at.put(node, offered=offered)
@@ -218,11 +232,17 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
         case DrainStarted(_, deadline_s, reason) if node.phase is Phase.UP:
             deadline = at.now.at + deadline_s + _DRAIN_MARGIN_S
             at.put(node, phase=Phase.DRAINING, deadline=deadline, returns_by=deadline + RETURN_S)
+            _end_upgrade(at, _node_at(at.state, node.address) or node)
             at.do(Tell(notices.Draining(node.exit_node, reason, deadline_s)), LearnAddresses())
         case RefusedByNode(link, failure, epoch):
             at.change(epoch=max(at.state.epoch, epoch))  # the clock went back: propose a higher one next time
-            _end_session(at, node, failure)
+            if node.upgrade is not None and node.upgrade.link and epoch == node.upgrade.epoch:
+                _promote(at, node, node.upgrade)  # by ourselves
+            else:
+                _end_session(at, node, failure)
             at.do(Close(link, "", "refused"))
+        case LinkLost() if node.upgrade is not None and node.upgrade.link:
+            _promote(at, node, node.upgrade)
         case LinkLost(_, failure):
             _end_session(at, node, failure)
         case _:
@@ -252,6 +272,11 @@ def _on_time(at: _Step) -> None:
             case Phase.DRAINING if at.now.at >= node.deadline:
                 at.do(Close(node.link, "", "drained"))
                 _end_session(at, node, Failure("it has stopped"))
+            case Phase.UP if _may_upgrade(node) and at.now.at >= node.upgrade_at:
+                at.put(node, upgrade=upgrades.Upgrade())
+                at.do(Dial(node.address, upgrade=True))
+            case Phase.UP if node.upgrade is not None and node.upgrade.link and at.now.at >= node.upgrade.deadline:
+                _end_upgrade(at, node)
             case _:
                 pass
     failures = {node.address: node.failure for node in at.state.nodes}
@@ -274,7 +299,84 @@ def _end_session(at: _Step, node: Node, failure: Failure) -> None:
         _tell_served(at)
 
 
+# --- from TCP to QUIC (upgrades.py) ----------------------------------------------------------------------------------
+def _may_upgrade(node: Node) -> bool:
+    return node.phase is Phase.UP and node.transport is Transport.TCP and node.upgrade is None and not node.leaving
+
+
+def _on_upgrade_dialled(at: _Step, event: Dialled) -> None:
+    node = _node_at(at.state, event.address)
+    if node is None or node.upgrade is None or node.upgrade.link:
+        at.do(Close(event.link, "", "not needed any more"))
+        return
+    epoch, deadline = _next_epoch(at), at.now.at + upgrades.GREETING_S
+    at.put(node, upgrade=upgrades.Upgrade(event.link, epoch, deadline))
+    at.do(Greet(event.link, _slot(node.address, at.state.slot), epoch))
+
+
+def _on_upgrade_event(at: _Step, node: Node, event: Event) -> None:
+    trial = node.upgrade
+    assert trial is not None  # noqa: S101 - by _upgrading
+    match event:
+        case Welcomed():
+            at.put(node, upgrade=dataclasses.replace(trial, welcomed=True))
+        case OfferChanged(link, offered):
+            at.put(node, upgrade=dataclasses.replace(trial, offered=offered))
+            at.do(Serve(link, _routes_of(at.state, offered)))
+        case RegistrationChanged(_, uids):
+            _promote(at, node, trial, registered=uids)
+            at.do(Tell(notices.Moved(node.exit_node)))
+        case RefusedByNode(_, failure, epoch):
+            at.change(epoch=max(at.state.epoch, epoch))
+            _end_upgrade(at, node)
+            if endings.concerns_login(failure):
+                _end_session(at, _node_at(at.state, node.address) or node, failure)
+        case LinkLost():
+            _end_upgrade(at, node)
+        case _:
+            pass
+
+
+def _promote(at: _Step, node: Node, trial: upgrades.Upgrade, *, registered: frozenset[str] = frozenset()) -> None:
+    """The trial's link is the session's now. What the old one still says is not heard; its streams may end."""
+    phase = Phase.UP if trial.welcomed else Phase.GREETING
+    session = {"phase": phase, "link": trial.link, "transport": Transport.QUIC, "deadline": trial.deadline}
+    asked = tuple(route.tunnel.uid for route in _routes_of(at.state, trial.offered or ()))
+    served = {"offered": trial.offered, "asked": asked, "registered": registered}
+    at.put(node, upgrade=None, upgrades_failed=0, **session, **served)
+    _serve(at)
+
+
+def _end_upgrade(at: _Step, node: Node) -> Node:
+    """It did not succeed: the session stays where it is, and the next pause is longer."""
+    if node.upgrade is None:
+        return node
+    if node.upgrade.link:
+        at.do(Close(node.upgrade.link, "", "the move to QUIC did not succeed"))
+    failed = node.upgrades_failed + 1
+    return at.put(
+        node, upgrade=None, upgrades_failed=failed, upgrade_at=at.now.at + upgrades.pause_s(failed, at.now.luck)
+    )
+
+
+def _routes_of(state: State, offered: tuple[Offered, ...]) -> tuple[Route, ...]:
+    """Of what is chosen already, what a node offers."""
+    chosen = choice.choose(state.wanted, offered, state.last)
+    return chosen.routes if isinstance(chosen, choice.Serve) else ()
+
+
+def _upgrading(state: State, link: int) -> Node | None:
+    return next((node for node in state.nodes if node.upgrade is not None and node.upgrade.link == link), None)
+
+
+def _next_epoch(at: _Step) -> int:
+    epoch = max(at.state.epoch + 1, at.now.unix_ms)
+    at.change(epoch=epoch)
+    return epoch
+
+
 def _retry(at: _Step, node: Node, failure: Failure) -> float:
+    node = _end_upgrade(at, node)
     if node.leaving:
         at.change(nodes=tuple(one for one in at.state.nodes if one.address != node.address))
         return 0.0

@@ -270,6 +270,41 @@ async def test_a_second_process_of_the_same_login_takes_the_slot(tmp_path: Path)
             assert (await one.hear(again, "refused")).refused.epoch == 11
 
 
+async def test_an_agent_that_moves_from_tcp_to_quic_fails_no_visitor(tmp_path: Path) -> None:
+    """Requests one after the other, and one that the old link answers after the move."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow_app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/slow" in (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0]:
+            asked.set()
+            await answer.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    async with control.operator() as op, await asyncio.start_server(slow_app, "127.0.0.1") as server:
+        app = server.sockets[0].getsockname()
+        token = op.add_token("laptop")
+        op.add_tunnel("shop", token)
+        op.publish_fleet()
+        async with control.exit_node(op, tmp_path) as node, control.agent(op) as agent:
+            agent.use_certificate(token)
+            old, _ = await agent.connect(node, app=app, tcp=True)
+            slow = asyncio.create_task(node.visit(SHOP, "/slow"))
+            await asyncio.wait_for(asked.wait(), 10)
+            moving = asyncio.create_task(agent.connect(node, app=app))
+            statuses, since_move = set(), 0
+            while since_move < 10:
+                statuses.add((await node.visit(SHOP)).status_code)
+                since_move += moving.done()
+            assert statuses == {200}
+            assert old not in agent.downs
+            answer.set()
+            assert (await slow).status_code == 200
+            assert (await agent.hear(old, "refused")).refused.code == "HAWSE-2007"
+            assert (await agent.wait_down(old)).code == 2007
+
+
 async def test_a_tunnel_that_needs_more_than_the_node_knows_is_closed_and_the_feature_is_named(tmp_path: Path) -> None:
     async with control.operator() as op:
         token = op.add_token("laptop")

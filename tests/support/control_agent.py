@@ -115,7 +115,7 @@ class Agent:
             chain=ca.chain_of(authority, leaf), key=self.key_der(), roots=ca.roots_der(authority)
         )
 
-    async def dial(self, node: "ExitNodeProcess") -> int:
+    async def dial(self, node: "ExitNodeProcess", *, tcp: bool = False) -> int:
         """A link with ALPN hawse/1 and our certificate."""
         assert self.identity is not None
         request = core_pb2.DialRequest(
@@ -124,6 +124,8 @@ class Agent:
             alpn=names.ALPN_LINK,
             identity=self.identity,
         )
+        if tcp:
+            request.address, request.transport = f"{node.host}:{node.https_port}", core_pb2.TRANSPORT_TCP
         return (await self.core.dial(request)).link
 
     def hello(self, **changes: Any) -> frames_pb2.Hello:
@@ -136,10 +138,10 @@ class Agent:
         return hello
 
     async def connect(
-        self, node: "ExitNodeProcess", *, app: tuple[str, int] = ("127.0.0.1", 9), **changes: Any
+        self, node: "ExitNodeProcess", *, app: tuple[str, int] = ("127.0.0.1", 9), tcp: bool = False, **changes: Any
     ) -> tuple[int, list[str]]:
         """Admitted, and serving everything that is offered."""
-        link = await self.dial(node)
+        link = await self.dial(node, tcp=tcp)
         self.say(link, hello=self.hello(**changes))
         await self.hear(link, "welcome")
         offered = [tunnel.uid for tunnel in (await self.hear(link, "offer")).offer.tunnels]
