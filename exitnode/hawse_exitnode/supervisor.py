@@ -34,6 +34,8 @@ class Supervisor:
     def __init__(self, settings: Settings, core: TunnelCore, *, version: str) -> None:
         self._settings = settings
         self._store = Store(settings.state_dir)
+        self._keeps = True
+        """The last write to the state directory succeeded."""
         self._changed = asyncio.Event()
         identity = self._kept_identity()
         facts = NodeFacts(version=version, exit_node="", region="", pod=settings.pod_name, domain="")
@@ -138,11 +140,14 @@ class Supervisor:
 
         try:
             await asyncio.to_thread(write)
+            self._keeps = True
         except OSError as exc:
-            logger.warning(
-                "cannot keep the configuration: after a restart this node needs the operator",
-                extra={"directory": str(self._settings.state_dir), "cause": str(exc)},
-            )
+            if self._keeps:  # once, not at every change
+                logger.warning(
+                    "cannot keep the configuration: after a restart this node has what it kept before",
+                    extra={"directory": str(self._settings.state_dir), "cause": str(exc)},
+                )
+            self._keeps = False
 
     def _kept_identity(self) -> keys.NodeIdentity | None:
         identity = self._store.load_identity()

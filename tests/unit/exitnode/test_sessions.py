@@ -320,3 +320,13 @@ def test_a_register_of_too_many_tunnels_is_a_bad_frame() -> None:
     script.admit()
     script.register(*(f"uid-{number}" for number in range(1001)))
     assert script.refusal().code == "HAWSE-2009"
+
+
+def test_a_slot_whose_session_is_being_closed_is_no_free_place_beyond_the_bound() -> None:
+    script = Script(limits=Limits(sessions=1))
+    script.admit(1)
+    script.hello(1)  # out of turn: it is closed, its link is still up
+    script.admit(2, slot="b")
+    assert script.kinds() == ["2:welcome", "2:offer"]
+    script.admit(3, epoch=11)
+    assert script.refusal(3).code == "HAWSE-1010"
