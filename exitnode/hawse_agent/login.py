@@ -7,7 +7,7 @@ table of the exchange is enrolment.py's.
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hawse_agent import dialling, enrolment, identity, version, words
 from hawse_agent.credentials import Credentials, tcp_address
@@ -40,7 +40,7 @@ async def enrol(token: JoinToken, agent_id: str, proxies: Proxies = NO_PROXIES) 
         try:
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(inbox.run(core), name="core events")
-                made = await _over_any(core, dialling.Dialler(core, proxies), inbox, asker)
+                made = await _over_any(group, core, dialling.Dialler(core, proxies), inbox, asker)
                 reader.cancel()
         except BaseExceptionGroup as failed:
             if (told := inside(failed)) is not None:
@@ -64,12 +64,27 @@ class _Inbox:
                 self.of(event.link).put_nowait(event)
 
 
-async def _over_any(core: TunnelCore, dialler: dialling.Dialler, inbox: _Inbox, asker: enrolment.Asker) -> Credentials:
-    failures: dict[str, AgentError] = {}
+async def _over_any(
+    group: asyncio.TaskGroup, core: TunnelCore, dialler: dialling.Dialler, inbox: _Inbox, asker: enrolment.Asker
+) -> Credentials:
     token = asker.token
     ports = dict(zip(token.addresses, token.tcp_ports, strict=False))
     places = [dialling.Place(one, tcp_address(one, ports.get(one, 0))) for one in token.addresses]
-    dials = [_dial(dialler, place, token) for place in places]
+    dials = [group.create_task(_dial(dialler, place, token), name=f"dial {place.address}") for place in places]
+    try:
+        return await _first_that_takes_us(core, inbox, asker, dials)
+    finally:
+        for dial in dials:
+            dial.cancel()
+
+
+async def _first_that_takes_us(
+    core: TunnelCore,
+    inbox: _Inbox,
+    asker: enrolment.Asker,
+    dials: Sequence[asyncio.Task[tuple[str, LinkUp | AgentError]]],
+) -> Credentials:
+    failures: dict[str, AgentError] = {}
     for dialled in asyncio.as_completed(dials, timeout=DIAL_S + 5):
         address, answer = await dialled
         if isinstance(answer, AgentError):
