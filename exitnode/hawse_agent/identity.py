@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -19,6 +19,16 @@ from hawse_api import spiffe
 
 MAX_CERTIFICATES = 8
 MAX_CERTIFICATE_BYTES = 8192
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for damaged certificates."""
 
 
 class ChainRefusedError(ValueError):
@@ -80,10 +90,10 @@ def check_chain(chain: Sequence[bytes], roots: Sequence[bytes], *, public: bytes
         uris = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
             x509.UniformResourceIdentifier
         )
-        own = _spki(leaf.public_key())
-    except (ValueError, x509.ExtensionNotFound) as exc:
+        key = leaf.public_key()
+    except _UNREADABLE as exc:
         raise ChainRefusedError("a certificate in it cannot be read") from exc
-    if not hmac.compare_digest(own, public):
+    if not hmac.compare_digest(_spki(key), public):
         raise ChainRefusedError("the certificate is for another key than ours")
     ids = [spiffe.parse_agent(uri) for uri in uris]
     if not any(one is not None and (one.domain, one.agent_id) == (domain, agent_id) for one in ids):
@@ -100,7 +110,7 @@ def names_pinned(roots: Sequence[bytes], ca_sha256: Sequence[bytes]) -> bool:
 def _issued(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         return False
     return True
 

@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hawse_api import spiffe
 from hawse_api.ir import core_pb2
 
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What `cryptography` raises for damaged keys and certificates."""
+
 
 class IdentityUnusableError(ValueError):
     """Certificate, key and roots do not belong together, or are not readable; the message says which."""
@@ -99,7 +102,7 @@ def build_identity(
         private = serialization.load_der_private_key(key, None)
         trusted = [x509.load_der_x509_certificate(root) for root in roots]
         fits = leaf.public_key() == private.public_key()
-    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm) as exc:
+    except (*_UNREADABLE, IndexError) as exc:
         raise IdentityUnusableError(f"certificate, key or roots are not readable: {exc}") from exc
     if not fits:
         raise IdentityUnusableError("the certificate is not for this key")
@@ -126,7 +129,7 @@ def agent_of(certificate: bytes) -> spiffe.AgentId | None:
     """Whom the verified certificate of an agent names; None for anything else."""
     try:
         return spiffe.parse_agent(_uri_of(x509.load_der_x509_certificate(certificate)))
-    except ValueError:
+    except _UNREADABLE:
         return None
 
 
@@ -138,7 +141,7 @@ def pem_chain_to_der(pem: bytes) -> list[bytes]:
     """
     try:
         return [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(pem)]
-    except ValueError as exc:
+    except _UNREADABLE as exc:
         raise IdentityUnusableError(f"not a certificate in PEM: {exc}") from exc
 
 
@@ -150,7 +153,7 @@ def pem_key_to_der(pem: bytes) -> bytes:
     """
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+    except _UNREADABLE as exc:
         raise IdentityUnusableError("not a private key in PEM") from exc  # its text may quote the key
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -160,7 +163,7 @@ def pem_key_to_der(pem: bytes) -> bytes:
 def _is_issued_by(leaf: x509.Certificate, root: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(root)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -170,7 +173,7 @@ def _uri_of(certificate: x509.Certificate) -> str:
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = found.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, ValueError):
+    except (*_UNREADABLE, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return ""
     return uris[0] if len(uris) == 1 else ""
 

@@ -173,3 +173,18 @@ def test_control_characters_of_a_refusal_do_not_reach_the_terminal() -> None:
     assert isinstance(step, Failed)
     assert "\x1b" not in str(step.error)
     assert "\n" not in str(step.error)
+
+
+def test_a_certificate_with_any_byte_damaged_is_refused_and_never_a_crash() -> None:
+    good = leaf_for(KEY, CA)
+    passed = 0
+    for at in range(len(good)):
+        damaged = good[:at] + bytes([good[at] ^ 0x15]) + good[at + 1 :]
+        try:
+            identity.check_chain(
+                [damaged], [CA.der], public=KEY.public, domain="tunnels.example.com", agent_id="agent-1"
+            )
+        except identity.ChainRefusedError:
+            continue
+        passed += 1
+    assert passed == 0

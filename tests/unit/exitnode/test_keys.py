@@ -90,3 +90,16 @@ def test_text_that_is_not_pem_is_refused() -> None:
     for read in (keys.pem_chain_to_der, keys.pem_key_to_der):
         with pytest.raises(keys.IdentityUnusableError, match="PEM"):
             read(b"hello")
+
+
+def test_a_certificate_with_any_byte_damaged_is_unusable_and_never_a_crash() -> None:
+    whole, usable = build(), 0
+    leaf = whole.chain[0]
+    for at in range(len(leaf)):
+        damaged = leaf[:at] + bytes([leaf[at] ^ 0x15]) + leaf[at + 1 :]
+        try:
+            build(chain=[damaged], key=whole.key, roots=whole.roots)
+        except keys.IdentityUnusableError:
+            continue
+        usable += 1
+    assert usable == 0
