@@ -3,12 +3,11 @@
 import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.cores import Ca, Peer, ask, enrol_request, free_port, hello, link_request, linked, peer, serve_shop
 
 from hawse_api import names
 from hawse_api.ir import core_pb2, frames_pb2
@@ -17,23 +16,7 @@ from hawse_tunnel import errors
 from hawse_tunnel._core import Core
 from hawse_tunnel.core import TunnelCore
 from hawse_tunnel.events import EndedBy, Event, FrameReceived, LinkDown, LinkUp
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Peer]:
-    async with peer() as made:
-        yield made
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[Peer]:
-    async with peer() as made:
-        yield made
-
-
-@pytest.fixture
-def ca() -> Ca:
-    return Ca()
+from support.cores import Ca, Peer, ask, enrol_request, free_port, hello, link_request, linked, serve_shop
 
 
 @pytest.fixture

@@ -6,7 +6,12 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.cores import (
+
+from hawse_api import names
+from hawse_api.ir import core_pb2, frames_pb2
+from hawse_tunnel import errors
+from hawse_tunnel.events import EndedBy, FrameReceived, LinkDown, LinkUp
+from support.cores import (
     NAME,
     Ca,
     Peer,
@@ -17,34 +22,11 @@ from tests.support.cores import (
     hello,
     link_request,
     linked,
-    peer,
     publish_shop,
     serve_visitors,
 )
 
-from hawse_api import names
-from hawse_api.ir import core_pb2, frames_pb2
-from hawse_tunnel import errors
-from hawse_tunnel.events import EndedBy, FrameReceived, LinkDown, LinkUp
-
 TCP = core_pb2.DialRequest(transport=core_pb2.TRANSPORT_TCP)
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Peer]:
-    async with peer() as made:
-        yield made
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[Peer]:
-    async with peer() as made:
-        yield made
-
-
-@pytest.fixture
-def ca() -> Ca:
-    return Ca()
 
 
 @pytest.fixture

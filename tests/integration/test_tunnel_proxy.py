@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.cores import (
+
+from hawse_api.ir import core_pb2
+from hawse_tunnel import errors
+from support.cores import (
     Ca,
     Peer,
     ask,
@@ -15,13 +18,9 @@ from tests.support.cores import (
     free_port,
     link_request,
     linked,
-    peer,
     publish_shop,
     serve_visitors,
 )
-
-from hawse_api.ir import core_pb2
-from hawse_tunnel import errors
 
 SECRET = "Basic " + base64.b64encode(b"ada:correct horse").decode()
 
@@ -75,23 +74,6 @@ async def proxy() -> AsyncIterator[ConnectProxy]:
         host, port = server.sockets[0].getsockname()
         made.address = f"{host}:{port}"
         yield made
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Peer]:
-    async with peer() as made:
-        yield made
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[Peer]:
-    async with peer() as made:
-        yield made
-
-
-@pytest.fixture
-def ca() -> Ca:
-    return Ca()
 
 
 @pytest.fixture
