@@ -10,25 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hawse_api import spiffe
+from hawse_api.certificates import UNREADABLE
 
 MAX_CERTIFICATES = 8
 MAX_CERTIFICATE_BYTES = 8192
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.ExtensionNotFound,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
-"""What `cryptography` raises for damaged certificates."""
 
 
 class ChainRefusedError(ValueError):
@@ -91,7 +82,7 @@ def check_chain(chain: Sequence[bytes], roots: Sequence[bytes], *, public: bytes
             x509.UniformResourceIdentifier
         )
         key = leaf.public_key()
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise ChainRefusedError("a certificate in it cannot be read") from exc
     if not hmac.compare_digest(_spki(key), public):
         raise ChainRefusedError("the certificate is for another key than ours")
@@ -110,7 +101,7 @@ def names_pinned(roots: Sequence[bytes], ca_sha256: Sequence[bytes]) -> bool:
 def _issued(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(issuer)
-    except (*_UNREADABLE, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 

@@ -317,17 +317,17 @@ class _Runner:
                 loop.remove_signal_handler(number)
 
     async def _draw(self) -> None:
-        unwritten = ""
+        told = False  # it is tried every second, and told once
         while True:
             now = self._picture()
             self._view.refresh(now)
             try:
                 self._record.write(render.picture_json(now))
-                unwritten = ""
+                told = False
             except errors.AgentError as exc:
-                if not unwritten:  # tried every second, told once
+                if not told:
                     self._note(f"{exc} This agent goes on; `hawse status` does not show how it is now.")
-                unwritten = str(exc)
+                told = True
             await asyncio.sleep(_DRAW_S)
 
     def _picture(self) -> render.Picture:

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hawse_api import spiffe
+from hawse_api.certificates import UNREADABLE
 from hawse_api.ir import core_pb2
-
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
-"""What `cryptography` raises for damaged keys and certificates."""
 
 
 class IdentityUnusableError(ValueError):
@@ -102,7 +100,7 @@ def build_identity(
         private = serialization.load_der_private_key(key, None)
         trusted = [x509.load_der_x509_certificate(root) for root in roots]
         fits = leaf.public_key() == private.public_key()
-    except (*_UNREADABLE, IndexError) as exc:
+    except (*UNREADABLE, IndexError) as exc:
         raise IdentityUnusableError(f"certificate, key or roots are not readable: {exc}") from exc
     if not fits:
         raise IdentityUnusableError("the certificate is not for this key")
@@ -129,7 +127,7 @@ def agent_of(certificate: bytes) -> spiffe.AgentId | None:
     """Whom the verified certificate of an agent names; None for anything else."""
     try:
         return spiffe.parse_agent(_uri_of(x509.load_der_x509_certificate(certificate)))
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -141,7 +139,7 @@ def pem_chain_to_der(pem: bytes) -> list[bytes]:
     """
     try:
         return [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(pem)]
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise IdentityUnusableError(f"not a certificate in PEM: {exc}") from exc
 
 
@@ -153,7 +151,7 @@ def pem_key_to_der(pem: bytes) -> bytes:
     """
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise IdentityUnusableError("not a private key in PEM") from exc  # its text may quote the key
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -163,7 +161,7 @@ def pem_key_to_der(pem: bytes) -> bytes:
 def _is_issued_by(leaf: x509.Certificate, root: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(root)
-    except (*_UNREADABLE, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -173,7 +171,7 @@ def _uri_of(certificate: x509.Certificate) -> str:
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = found.get_values_for_type(x509.UniformResourceIdentifier)
-    except (*_UNREADABLE, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         return ""
     return uris[0] if len(uris) == 1 else ""
 

@@ -156,10 +156,7 @@ async fn trailers_pass_both_ways() {
     stream.send_trailers(sent).await.unwrap();
     stream.finish().await.unwrap();
     assert_eq!(soon(stream.recv_response()).await.unwrap().status(), 200);
-    let mut body = Vec::new();
-    while let Some(mut data) = soon(stream.recv_data()).await.unwrap() {
-        body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
-    }
+    let body = whole_body(&mut stream).await.unwrap();
     let seen = String::from_utf8(body).unwrap();
     assert!(
         seen.contains("hello\r\n0\r\nx-sum: 5\r\n") && !seen.contains("root"),
@@ -179,10 +176,7 @@ async fn a_visitor_that_expects_100_continue_gets_it_before_it_sends_its_body() 
     stream.send_data(Bytes::from_static(b"hello")).await.unwrap();
     stream.finish().await.unwrap();
     assert_eq!(soon(stream.recv_response()).await.unwrap().status(), 200);
-    let mut body = Vec::new();
-    while let Some(mut data) = soon(stream.recv_data()).await.unwrap() {
-        body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
-    }
+    let body = whole_body(&mut stream).await.unwrap();
     let seen = String::from_utf8(body).unwrap();
     assert!(seen.ends_with("hello") && !seen.contains("expect"), "{seen}");
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use h3::client::SendRequest;
+use h3::client::{RequestStream, SendRequest};
 use http::{HeaderMap, Request, response::Parts};
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::{net::UdpSocket, task::JoinSet};
@@ -158,10 +158,7 @@ impl Visitor3 {
         }
         soon(stream.finish()).await?;
         let head = soon(stream.recv_response()).await?.into_parts().0;
-        let mut body = Vec::new();
-        while let Some(mut data) = soon(stream.recv_data()).await? {
-            body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
-        }
+        let body = whole_body(&mut stream).await?;
         let trailers = soon(stream.recv_trailers()).await?;
         Ok(Answer { head, body, trailers })
     }
@@ -171,6 +168,17 @@ impl Visitor3 {
             .await
             .unwrap()
     }
+}
+
+/// What is left of an answer's body.
+pub async fn whole_body<S: h3::quic::RecvStream>(
+    stream: &mut RequestStream<S, Bytes>,
+) -> Result<Vec<u8>, h3::error::StreamError> {
+    let mut body = Vec::new();
+    while let Some(mut data) = soon(stream.recv_data()).await? {
+        body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+    }
+    Ok(body)
 }
 
 /// A frame with a length below 64 KiB.
