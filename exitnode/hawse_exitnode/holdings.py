@@ -81,10 +81,10 @@ class Holdings:
 
     def remove(self, key: str) -> control_pb2.Ack:
         """Take an object or material out of force."""
+        self.plane.remove(key)
         if key.startswith(MATERIAL):
             self.materials.pop(key.removeprefix(MATERIAL), None)
         else:
-            self.plane.remove(key)
             self.objects.pop(key, None)
         self.on_change()
         return control_pb2.Ack(key=key)

@@ -51,7 +51,10 @@ PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 TOKEN_PREFIX = "hwt1."
 
-ALWAYS_RESERVED = r"^(_.*|(tcp|udp)-[0-9]+|connect)$"
+CUSTOM_TARGET_PREFIX = "c-"
+CUSTOM_TARGET_CHARACTERS = 16
+"""`c-<16 characters>` under a Fleet's domain: where a CNAME of a host name outside it leads."""
+ALWAYS_RESERVED = rf"^(_.*|(tcp|udp)-[0-9]+|connect|{CUSTOM_TARGET_PREFIX}[a-z2-7]{{{CUSTOM_TARGET_CHARACTERS}}})$"
 """Labels that no tenant gets, whatever Fleet.spec.reservedNames says."""
 
 
@@ -82,6 +85,8 @@ class Reason(StrEnum):
     DOMAIN_OVERLAP = "DomainOverlap"
     NEEDS_BACKHAUL = "NeedsBackhaul"
     SUSPENDED = "Suspended"
+    HOSTNAME_IN_FLEET = "HostnameInFleet"
+    HOSTNAME_NOT_VERIFIED = "HostnameNotVerified"
     # ResolvedRefs
     RESOLVED = "Resolved"
     TOKEN_NOT_FOUND = "TokenNotFound"
@@ -91,6 +96,7 @@ class Reason(StrEnum):
     NAME_TAKEN = "NameTaken"
     TOMBSTONE = "Tombstone"
     NAMESPACE_RECREATED = "NamespaceRecreated"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     # Programmed
     PROGRAMMED = "Programmed"
     PENDING = "Pending"

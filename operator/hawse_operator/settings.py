@@ -30,6 +30,9 @@ class Settings(pydantic.BaseModel):
     """Image of the exit nodes' Deployments."""
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces whose Tunnels are served; empty: all."""
+    resolvers: tuple[str, ...] = ()
+    """Name servers that prove host names of tenants' own domains ("192.0.2.53:53"); empty: the system's. Better public
+    ones than a resolver that knows names of this network."""
     log_level: str = pydantic.Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least level that is logged."""
     admin_port: int = pydantic.Field(default=names.PORT_ADMIN, ge=0, le=65535)
@@ -48,6 +51,13 @@ class Settings(pydantic.BaseModel):
     secret_poll_s: float = pydantic.Field(default=60.0, ge=1.0)
     """Named Secrets are read again this often, in seconds (design 0002, 3: no watch of all Secrets)."""
 
+    @pydantic.field_validator("resolvers")
+    @classmethod
+    def _servers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for server in value:
+            parse_server(server)
+        return value
+
     @pydantic.field_validator("pod_ip")
     @classmethod
     def _an_address(cls, value: str) -> str:
@@ -60,6 +70,7 @@ FROM_ENVIRONMENT = {
     "POD_IP": "pod_ip",
     "HAWSE_EXITNODE_IMAGE": "exitnode_image",
     "HAWSE_WATCH_NAMESPACES": "watch_namespaces",
+    "HAWSE_RESOLVERS": "resolvers",
     "HAWSE_LOG_LEVEL": "log_level",
     "HAWSE_ADMIN_PORT": "admin_port",
     "HAWSE_ENROL_PORT": "enrol_port",
@@ -70,6 +81,8 @@ FROM_ENVIRONMENT = {
     "HAWSE_SECRET_POLL_SECONDS": "secret_poll_s",
 }
 """Variable -> field. Variables that the operator does not know are none of its business (Kubernetes sets many)."""
+LISTS = frozenset({"watch_namespaces", "resolvers"})
+"""Fields whose variable is a list with commas."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -77,13 +90,26 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     values: dict[str, object] = {}
     for variable, field in FROM_ENVIRONMENT.items():
         if text := environment.get(variable, "").strip():
-            values[field] = (
-                tuple(part.strip() for part in text.split(",") if part.strip()) if field == "watch_namespaces" else text
-            )
+            values[field] = tuple(part.strip() for part in text.split(",") if part.strip()) if field in LISTS else text
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as exc:
         raise errors.SettingsError("\n".join(_explain(error) for error in exc.errors())) from None
+
+
+def parse_server(server: str) -> tuple[str, int]:
+    """Address and port of "192.0.2.53:5353", "[2001:db8::1]:53" or a bare address.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    try:
+        return str(ipaddress.ip_address(server)), 53
+    except ValueError:
+        address, _, port = server.rpartition(":")
+        if not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError(f"{server!r} is not an address with or without a port") from None
+        return str(ipaddress.ip_address(address.strip("[]"))), int(port)
 
 
 def _explain(error: Mapping[str, object]) -> str:

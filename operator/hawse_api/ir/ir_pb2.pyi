@@ -158,6 +158,7 @@ class Tunnel(_message.Message):
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_ID_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     namespace: _builtins.str
     name: _builtins.str
@@ -168,6 +169,8 @@ class Tunnel(_message.Message):
     app_protocol: Global___AppProtocol.ValueType
     max_concurrent: _builtins.int
     """Requests at the app at the same time; one more waits in a bounded fair queue. 0 = the default of the node."""
+    certificate_id: _builtins.str
+    """Material id of a certificate for this host name alone ("certificate/tunnel-<uid>"); empty: the fleet's."""
     @_builtins.property
     def required_features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of features without which this tunnel must not be served; a node that lacks one closes the tunnel."""
@@ -194,10 +197,11 @@ class Tunnel(_message.Message):
         timeouts: Global___Timeouts | None = ...,
         closed: Global___Closed | None = ...,
         max_concurrent: _builtins.int = ...,
+        certificate_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "closed", b"closed", "target", b"target", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "closed", b"closed", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "target", b"target", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "certificate_id", b"certificate_id", "closed", b"closed", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "target", b"target", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["agent"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

@@ -32,6 +32,7 @@ from hawse_api.v1alpha1.fleet import (
     FleetStatus,
     Listeners,
     NamespacesFrom,
+    Quotas,
 )
 from hawse_api.v1alpha1.meta import (
     Condition,
@@ -51,12 +52,14 @@ from hawse_api.v1alpha1.subdomainreservation import (
     SubdomainReservation,
     SubdomainReservationSpec,
     SubdomainReservationStatus,
+    Verification,
 )
 from hawse_api.v1alpha1.tunnel import (
     AgentTarget,
     AppProtocol,
     Host,
     HostType,
+    HostVerification,
     Protocol,
     ReclaimPolicy,
     RegionStatus,
@@ -67,6 +70,7 @@ from hawse_api.v1alpha1.tunnel import (
     Tunnel,
     TunnelSpec,
     TunnelStatus,
+    TunnelTLS,
 )
 
 KINDS: tuple[type[Resource], ...] = (Fleet, ExitNode, SubdomainReservation, AgentToken, Tunnel, AgentSession)
@@ -103,6 +107,7 @@ __all__ = [
     "FleetStatus",
     "Host",
     "HostType",
+    "HostVerification",
     "Http3",
     "Judgement",
     "LabelSelector",
@@ -115,6 +120,7 @@ __all__ = [
     "OwnerReference",
     "Problem",
     "Protocol",
+    "Quotas",
     "ReclaimPolicy",
     "RegionStatus",
     "Resource",
@@ -135,7 +141,9 @@ __all__ = [
     "Tunnel",
     "TunnelSpec",
     "TunnelStatus",
+    "TunnelTLS",
     "Uses",
+    "Verification",
     "duration_s",
     "format_time",
     "judge",

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from hawse_api.v1alpha1.meta import (
+    DNS_NAME,
     SHORT_NAME_RULE,
     DnsLabel,
     Duration,
@@ -28,8 +29,6 @@ from hawse_api.v1alpha1.schema import (
     immutable,
 )
 
-_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-DOMAIN_PATTERN = rf"^{_LABEL}(\.{_LABEL})+$"
 DOMAIN_MAX = 253 - 63 - 1
 """A subdomain of 63 characters and its dot still fit into a name of DNS."""
 
@@ -100,12 +99,21 @@ class AllowedNamespaces(Choice):
                 return self.selector is not None and self.selector.matches(namespace_labels)
 
 
+class Quotas(Model):
+    """How many names one namespace may have, in whatever Fleet."""
+
+    tunnels_per_namespace: Annotated[Int32, Field(ge=0, le=100_000)] = 100
+    """Names that its Tunnels hold."""
+    reservations_per_namespace: Annotated[Int32, Field(ge=0, le=100_000)] = 200
+    """Names held, and released ones that are still kept for it."""
+
+
 class FleetSpec(Model):
     """What the platform team wants."""
 
     rules = (immutable("domain"),)
 
-    domain: Annotated[str, Field(min_length=3, max_length=DOMAIN_MAX, pattern=DOMAIN_PATTERN)]
+    domain: Annotated[str, Field(min_length=3, max_length=DOMAIN_MAX, pattern=DNS_NAME)]
     """Names of tunnels hang below it: tunnels.example.com. It is also the trust domain of all certificates.
     Immutable; two Fleets never share or nest domains."""
     listeners: Listeners = Listeners()
@@ -117,7 +125,10 @@ class FleetSpec(Model):
     reserved_names: Annotated[tuple[DnsLabel, ...], Field(max_length=128, json_schema_extra=LIST_SET)] = (
         DEFAULT_RESERVED
     )
-    """Labels that no tenant gets. `connect`, `tcp-<n>` and `udp-<n>` are always among them."""
+    """Labels that no tenant gets. `connect`, `tcp-<n>`, `udp-<n>` and `c-<16 characters>` are always among them."""
+    quotas: Quotas = Quotas()
+    """How many names one namespace may have. Who holds a name keeps it; one more is refused
+    (Reserved=False/QuotaExceeded)."""
     tombstone_for: Annotated[Duration, between("0s", "87600h")] = "2160h"
     """How long a released name is kept for the namespace that held it."""
 

@@ -26,6 +26,15 @@ class ClaimRef(Model):
     """Its UID."""
 
 
+class Verification(Model):
+    """The proof that a name outside every Fleet's domain belongs to the namespace that claims it."""
+
+    verified_at: Time
+    """When the TXT record was last seen; it is looked up again a day later."""
+    missed_since: Time | None = None
+    """Since when it was not there; after 48 hours the name is not served any more."""
+
+
 class SubdomainReservationSpec(Model):
     """Who holds the name, since when, and what becomes of it."""
 
@@ -51,6 +60,8 @@ class SubdomainReservationSpec(Model):
     """When the holder let go of it; absent while it is held."""
     expires_at: Time | None = None
     """Until when a released name is kept for its last holder; then the reservation is deleted."""
+    verification: Verification | None = None
+    """Of a name outside the Fleets' domains: its proof."""
     reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN
     """What happens at the release. Retain: keep the name for its holder. Delete: free it at once."""
 

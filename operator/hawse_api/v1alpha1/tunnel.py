@@ -1,7 +1,6 @@
 """Tunnel: a public address and where it leads. The only object that an app developer has to know.
 
-Served: HTTP tunnels under the fleet's domain that lead to an agent. Other protocols, hosts and targets are refused
-until they are built.
+Served: HTTP tunnels that lead to an agent. Other protocols and targets are refused until they are built.
 """
 
 from enum import StrEnum
@@ -9,7 +8,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from hawse_api.v1alpha1.meta import DnsLabel, Duration, LocalRef, Resource, ResourceStatus, ShortName, between
+from hawse_api.v1alpha1.meta import (
+    DNS_NAME,
+    DnsLabel,
+    Duration,
+    LocalRef,
+    Resource,
+    ResourceStatus,
+    ShortName,
+    between,
+)
 from hawse_api.v1alpha1.schema import (
     Bool,
     Choice,
@@ -37,6 +45,8 @@ class HostType(StrEnum):
     """Where the public name comes from."""
 
     SUBDOMAIN = "Subdomain"
+    GENERATED = "Generated"
+    HOSTNAME = "Hostname"
 
 
 class TargetType(StrEnum):
@@ -69,15 +79,26 @@ Subdomain = Annotated[
 ]
 
 
+Hostname = Annotated[str, Field(min_length=4, max_length=253, pattern=DNS_NAME)]
+
+
 class Host(Choice):
     """The public name."""
 
-    choices: ClassVar[Members] = {HostType.SUBDOMAIN: "subdomain"}
+    choices: ClassVar[Members] = {
+        HostType.SUBDOMAIN: "subdomain",
+        HostType.GENERATED: None,
+        HostType.HOSTNAME: "hostname",
+    }
 
     type: HostType
-    """Subdomain: one label under the fleet's domain."""
+    """Subdomain: one label under the fleet's domain. Generated: a label made from this Tunnel's name and characters
+    that nobody guesses. Hostname: a name of your own domain."""
     subdomain: Subdomain | None = None
     """One DNS label in lower case: `shop` becomes shop.<domain of the fleet>."""
+    hostname: Hostname | None = None
+    """A name outside the fleets' domains: `shop.example.org`. Served once a TXT record proves that it is this
+    namespace's (status.hostVerification); needs tls.certificateRef."""
 
 
 class AgentTarget(Model):
@@ -99,6 +120,14 @@ class Target(Choice):
     """Which agents."""
     app_protocol: AppProtocol = AppProtocol.HTTP1
     """What the app speaks: HTTP1 (WebSocket too), or H2C (HTTP/2 without TLS, as gRPC servers do)."""
+
+
+class TunnelTLS(Model):
+    """The certificate that visitors see."""
+
+    certificate_ref: LocalRef
+    """A Secret of type kubernetes.io/tls in this namespace whose certificate names the host; read again every minute.
+    It is used for this Tunnel's host alone."""
 
 
 class Timeouts(Model):
@@ -131,6 +160,8 @@ class TunnelSpec(Model):
     """HTTP: HTTP/1.1 and HTTP/2 over TLS, WebSocket, server-sent events."""
     host: Host
     """The public name. Immutable: another name is another Tunnel."""
+    tls: TunnelTLS | None = None
+    """The certificate that visitors see; absent: the fleet's wildcard certificate."""
     target: Target
     """Where it leads."""
     traffic: Traffic = Traffic()
@@ -151,6 +182,17 @@ class RegionStatus(Status):
     """Whether every ready pod of the region serves this tunnel as it now is."""
 
 
+class HostVerification(Status):
+    """What proves a name of your own domain."""
+
+    record: Annotated[str, Field(max_length=260)]
+    """Name of the TXT record to publish."""
+    value: Annotated[str, Field(max_length=128)]
+    """Its value; it holds for this namespace alone."""
+    target: Annotated[str, Field(max_length=253)]
+    """Where a CNAME of the host name leads visitors."""
+
+
 class TunnelStatus(ResourceStatus):
     """What the operator found and did."""
 
@@ -158,6 +200,8 @@ class TunnelStatus(ResourceStatus):
     """The public name."""
     url: Annotated[str, Field(max_length=300)] | None = None
     """The address to visit."""
+    host_verification: HostVerification | None = None
+    """Of a name of your own domain: what proves it."""
     reservation_name: Annotated[str, Field(max_length=253)] | None = None
     """The SubdomainReservation that holds the name."""
     regions: Annotated[tuple[RegionStatus, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
@@ -179,7 +223,12 @@ class Tunnel(Resource):
             Column("URL", ".status.url", description="The address to visit.", wide=True),
             *condition_columns(),
         ),
-        selectable=(".spec.fleetName", ".spec.host.subdomain", ".spec.target.agent.tokenRef.name"),
+        selectable=(
+            ".spec.fleetName",
+            ".spec.host.subdomain",
+            ".spec.host.hostname",
+            ".spec.target.agent.tokenRef.name",
+        ),
     )
 
     spec: TunnelSpec

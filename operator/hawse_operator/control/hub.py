@@ -161,9 +161,9 @@ class Hub:
                 outbox.mark(obj.key)
 
     def retract(self, fleet: str, key: str) -> None:
-        """Take an object away from all exit nodes of the fleet; unknown keys are ignored."""
+        """Take an object, or material, away from all exit nodes of the fleet; unknown keys are ignored."""
         state = self._fleet(fleet)
-        if state.desired.drop_object(key):
+        if state.desired.drop(key):
             for outbox in state.outboxes():
                 outbox.mark(key)
 

@@ -35,8 +35,10 @@ class Desired:
         self._objects[obj.key] = (digest, copy)
         return True
 
-    def drop_object(self, key: str) -> bool:
-        """False if it was not held."""
+    def drop(self, key: str) -> bool:
+        """Drop an object or, by "material/<id>", material. False if it was not held."""
+        if key.startswith(MATERIAL):
+            return self._materials.pop(key.removeprefix(MATERIAL), None) is not None
         return self._objects.pop(key, None) is not None
 
     def put_material(self, material: control_pb2.Material) -> bool:

@@ -1,7 +1,8 @@
 """Who gets a name: the rules of SubdomainReservations.
 
 The reservation decides, never the age of a Tunnel. A released name is a tombstone: only the same namespace (same UID)
-takes it back before it expires. A new holder gets a higher holderGeneration, hence new cookie keys. Pure; the atomic
+takes it back before it expires; a name of somebody's own domain also who proved it since. A new holder gets a higher
+holderGeneration, hence new cookie keys. One namespace may have so many names and no more. Pure; the atomic
 part (create, or update at a resourceVersion) is done by reconcile.tunnels, which decides again after every 409.
 """
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hawse_api import names, v1alpha1
+from hawse_operator.policies.hosts import Named
 from hawse_operator.policies.violations import Violation
 
 
@@ -21,6 +23,22 @@ class Claimant:
     name: str
     uid: str
     reclaim_policy: v1alpha1.ReclaimPolicy
+    verification: v1alpha1.Verification | None = None
+    """Of a name outside the Fleets' domains: its proof."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many names a namespace has, the claimed one not counted, and how many it may have."""
+
+    held: int
+    kept: int
+    """Held, and released ones that are kept for it."""
+    quotas: v1alpha1.Quotas
+
+
+UNLIMITED = Allowance(0, 0, v1alpha1.Quotas())
+"""For a claim that takes nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +72,22 @@ class Refused:
 Claim = Held | Create | Take | Refused
 
 
-def decide_claim(claimant: Claimant, reservation: v1alpha1.SubdomainReservation | None, *, now: datetime) -> Claim:
+def decide_claim(
+    claimant: Claimant,
+    reservation: v1alpha1.SubdomainReservation | None,
+    *,
+    now: datetime,
+    allowance: Allowance = UNLIMITED,
+) -> Claim:
     """What a claim on a name comes to."""
+    claim = _decide(claimant, reservation, now)
+    takes_more = isinstance(claim, Create | Take) and holds(claimant, reservation) is None
+    if takes_more and (exceeded := _exceeded(claimant, allowance)) is not None:
+        return Refused(exceeded)
+    return claim
+
+
+def _decide(claimant: Claimant, reservation: v1alpha1.SubdomainReservation | None, now: datetime) -> Claim:
     if reservation is None:
         return Create(_spec(claimant, 1, now))
     spec = reservation.spec
@@ -70,18 +102,42 @@ def decide_claim(claimant: Claimant, reservation: v1alpha1.SubdomainReservation 
         return Take(_spec(claimant, spec.holder_generation, now))
     if spec.expires_at is not None and spec.expires_at <= now:
         return Take(_spec(claimant, spec.holder_generation + 1, now))
+    if claimant.verification is not None:
+        return Take(_spec(claimant, spec.holder_generation + 1, now))  # whose domain it is now was proved
     if spec.claim_ref.namespace == claimant.namespace:
         return _of_earlier_namespace(claimant, reservation, now)
     return Refused(_tombstone(reservation))
 
 
+def _exceeded(claimant: Claimant, allowance: Allowance) -> Violation | None:
+    quotas = allowance.quotas
+    if allowance.held >= quotas.tunnels_per_namespace:
+        return Violation(
+            names.Reason.QUOTA_EXCEEDED,
+            f"Namespace {claimant.namespace} holds {allowance.held} names, and quotas.tunnelsPerNamespace of the Fleet "
+            f"is {quotas.tunnels_per_namespace}. Delete a Tunnel, or ask the platform team for more.",
+        )
+    if allowance.kept >= quotas.reservations_per_namespace:
+        return Violation(
+            names.Reason.QUOTA_EXCEEDED,
+            f"Namespace {claimant.namespace} has {allowance.kept} names, with those that were released and are kept "
+            f"for it, and quotas.reservationsPerNamespace of the Fleet is {quotas.reservations_per_namespace}. Take "
+            "one of them back, or ask the platform team to delete some: kubectl get subdomainreservations.",
+        )
+    return None
+
+
 def holds(claimant: Claimant, reservation: v1alpha1.SubdomainReservation | None) -> Held | None:
     """What the claimant has without claiming anew: a Tunnel that is no longer accepted keeps its name."""
-    if reservation is None or reservation.spec.is_released:
+    if reservation is None or not is_claim_of(reservation, claimant.namespace_uid, claimant.name):
         return None
+    return Held(reservation.spec.holder_generation)
+
+
+def is_claim_of(reservation: v1alpha1.SubdomainReservation, namespace_uid: str, tunnel: str) -> bool:
+    """Whether a Tunnel of a namespace holds this name now."""
     claim = reservation.spec.claim_ref
-    is_its_own = (claim.namespace_uid, claim.name) == (claimant.namespace_uid, claimant.name)
-    return Held(reservation.spec.holder_generation) if is_its_own else None
+    return not reservation.spec.is_released and (claim.namespace_uid, claim.name) == (namespace_uid, tunnel)
 
 
 def decide_release(
@@ -105,17 +161,16 @@ def is_expired(reservation: v1alpha1.SubdomainReservation, *, now: datetime) -> 
 
 
 def is_holder(
-    reservation: v1alpha1.SubdomainReservation, *, namespace_uid: str | None, subdomain: str | None, domain: str | None
+    reservation: v1alpha1.SubdomainReservation, *, namespace_uid: str | None, named: Named | None, domain: str | None
 ) -> bool:
     """Whether the Tunnel that claimRef names still is the one that holds the name.
 
-    `namespace_uid` None: there is no such namespace. `subdomain` None: there is no such Tunnel. `domain` is that of
+    `namespace_uid` None: there is no such namespace. `named` None: there is no such Tunnel. `domain` is that of
     the Tunnel's Fleet; None (the Fleet is gone) does not release a name: the Fleet may come back.
     """
-    if subdomain is None or namespace_uid != reservation.spec.claim_ref.namespace_uid:
+    if named is None or namespace_uid != reservation.spec.claim_ref.namespace_uid:
         return False
-    label, _, parent = reservation.name.partition(".")
-    return label == subdomain and (domain is None or domain == parent)
+    return named.may_hold(reservation.name, domain)
 
 
 def judge_reserved(claim: Claim | None) -> v1alpha1.Judgement:
@@ -145,6 +200,7 @@ def _spec(claimant: Claimant, generation: int, now: datetime) -> v1alpha1.Subdom
         claim_ref=_claim_ref(claimant),
         holder_generation=generation,
         bound_at=now,
+        verification=claimant.verification,
         reclaim_policy=claimant.reclaim_policy,
     )
 
@@ -156,15 +212,16 @@ def _claim_ref(claimant: Claimant) -> v1alpha1.ClaimRef:
 
 
 def _held(claimant: Claimant, spec: v1alpha1.SubdomainReservationSpec, now: datetime) -> Claim:
-    """Held; or the reservation's words follow the Tunnel (made again, other reclaimPolicy) without a new holder."""
-    if spec.claim_ref == _claim_ref(claimant) and spec.reclaim_policy is claimant.reclaim_policy:
+    """Held; or the reservation's words follow the Tunnel (made again, other policy, proved again): no new holder."""
+    update = {
+        "claim_ref": _claim_ref(claimant),
+        "reclaim_policy": claimant.reclaim_policy,
+        "verification": claimant.verification,
+    }
+    if all(getattr(spec, name) == value for name, value in update.items()):
         return Held(spec.holder_generation)
     bound_at = spec.bound_at if spec.claim_ref.uid == claimant.uid else now
-    return Take(
-        spec.model_copy(
-            update={"claim_ref": _claim_ref(claimant), "reclaim_policy": claimant.reclaim_policy, "bound_at": bound_at}
-        )
-    )
+    return Take(spec.model_copy(update={**update, "bound_at": bound_at}))
 
 
 def _of_earlier_namespace(claimant: Claimant, reservation: v1alpha1.SubdomainReservation, now: datetime) -> Claim:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from hawse_api import names, v1alpha1
-from hawse_operator.policies import facts, violations
+from hawse_operator.policies import facts, hosts, violations
 from hawse_operator.policies.violations import Violation
 
 
@@ -24,11 +24,19 @@ class TunnelInput:
     token: v1alpha1.AgentToken | None
     token_names: tuple[str, ...]
     """AgentTokens of the namespace."""
+    hostname: str | None = None
+    """The public name; None: the Fleet that it hangs below is not there."""
+    domains: tuple[str, ...] = ()
+    """Those of all Fleets."""
+    proof: hosts.Proof | None = None
+    """Of a name outside them."""
 
 
 def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
     """Why the Tunnel is not accepted: everything at once."""
-    return violations.collect((fleet_exists, namespace_is_allowed, label_is_free), given)
+    return violations.collect(
+        (fleet_exists, namespace_is_allowed, label_is_free, hostname_is_no_fleets, hostname_is_proved), given
+    )
 
 
 def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
@@ -86,6 +94,23 @@ def label_is_free(given: TunnelInput) -> Violation | None:
         names.Reason.RESERVED_LABEL,
         f'The name "{label}" is reserved in Fleet {given.fleet.name}. Choose another subdomain.',
     )
+
+
+def hostname_is_no_fleets(given: TunnelInput) -> Violation | None:
+    """A name of one's own domain lies in no Fleet's: there, labels are claimed with type Subdomain."""
+    hostname = given.tunnel.spec.host.hostname
+    domain = next((domain for domain in given.domains if hostname and hosts.is_within(hostname, domain)), None)
+    if domain is None:
+        return None
+    return Violation(
+        names.Reason.HOSTNAME_IN_FLEET,
+        f"{hostname} lies in {domain}, the domain of a Fleet. Ask for its first label with host.type Subdomain.",
+    )
+
+
+def hostname_is_proved(given: TunnelInput) -> Violation | None:
+    """A name of one's own domain carries the namespace's TXT record."""
+    return given.proof.violation if given.proof is not None else None
 
 
 def token_exists(given: TunnelInput) -> Violation | None:

@@ -18,6 +18,7 @@ from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import Resource
 from hawse_operator.reconcile.cache import Key, version_of
 from hawse_operator.reconcile.intake import Intake
+from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
 from hawse_operator.reconcile.world import World
 from hawse_operator.settings import Settings
@@ -56,6 +57,7 @@ class Context:
     queue: Queue
     recorder: events.Recorder
     settings: Settings
+    look_ups: LookUps
     authority: ca.Authority
     settles_at: datetime
     first_round: FirstRound = field(default_factory=FirstRound)

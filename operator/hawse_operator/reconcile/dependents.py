@@ -42,7 +42,7 @@ def of_object(
         case resources.TUNNELS:
             yield from _of_tunnel(resource, old, new)
         case resources.RESERVATIONS:
-            yield from _waiting_for(world, body["metadata"]["name"])
+            yield from _waiting_for(world, body)
         case resources.AGENT_TOKENS if _spec_changed(old, new):
             yield from _tunnels(world, "token", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")
         case resources.FLEETS if _spec_changed(old, new):
@@ -151,11 +151,16 @@ def _of_sessions(world: World, token_uid: str) -> Iterator[Wake]:
         yield key_of(resources.AGENT_SESSIONS, body), SOON_S
 
 
-def _waiting_for(world: World, hostname: str) -> Iterator[Wake]:
+def _waiting_for(world: World, reservation: JsonObject) -> Iterator[Wake]:
     """Tunnels that want a name, its holder among them."""
+    hostname = reservation["metadata"]["name"]
     fleet = fleets.fleet_of_host(hostname, world.fleets().values())
-    if fleet is not None:
-        yield from _tunnels(world, "host", f"{fleet.name}/{hostname.partition('.')[0]}", 0.0)
+    wanted = f"{fleet.name}/{hostname.partition('.')[0]}" if fleet is not None else hostname
+    yield from _tunnels(world, "host", wanted, 0.0)
+    claim = (reservation.get("spec") or {}).get("claimRef") or {}  # a generated name is in no index
+    holder = Key(resources.TUNNELS.plural, str(claim.get("namespace", "")), str(claim.get("name", "")))
+    if world.cache[resources.TUNNELS].get(holder) is not None:
+        yield holder, 0.0
 
 
 def _tunnels(world: World, index: str, value: str, delay_s: float = SOON_S) -> Iterator[Wake]:

@@ -4,10 +4,6 @@ The Secret of a certificate is read here at every run and polled, never watched 
 """
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime
-
-from cryptography import x509
 
 from hawse_api import names, v1alpha1
 from hawse_operator import errors
@@ -16,6 +12,7 @@ from hawse_operator.k8s.resources import EXIT_NODES, FLEETS, SECRETS, TUNNELS
 from hawse_operator.manifests import secrets
 from hawse_operator.policies import fleets, readiness, violations
 from hawse_operator.reconcile.cache import Key, key_of
+from hawse_operator.reconcile.certificates import Certificate, end_of, problem_of, read_named
 from hawse_operator.reconcile.context import Context
 from hawse_operator.translate import fleets as translate
 from hawse_operator.translate import statuses
@@ -24,16 +21,6 @@ logger = logging.getLogger(__name__)
 
 Condition, Reason = names.Condition, names.Reason
 SUMMED = (Condition.ACCEPTED, Condition.CERTIFICATE_READY)
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What is served, or why nothing is."""
-
-    secret_name: str
-    chain_pem: bytes = b""
-    key_pem: bytes = b""
-    problem: str = ""
 
 
 class FleetReconciler:
@@ -91,19 +78,9 @@ class FleetReconciler:
                 return await self._self_signed(fleet)
             case v1alpha1.CertificateType.SECRET:
                 named = fleet.spec.certificate.secret
-                return await self._named(named.name if named else "")
-
-    async def _named(self, name: str) -> Certificate:
-        namespace = self._context.settings.pod_namespace
-        try:
-            body = await self._context.client.get(SECRETS, namespace, name)
-        except errors.NotFound:
-            problem = f'Secret "{name}" does not exist in namespace {namespace}. Create it with type kubernetes.io/tls.'
-            return Certificate(name, problem=problem)
-        chain, key = secrets.read_data(body, "tls.crt"), secrets.read_data(body, "tls.key")
-        if problem := problem_of(chain, key, now=self._context.now):
-            return Certificate(name, problem=f'Secret "{name}" in namespace {namespace}: {problem}')
-        return Certificate(name, chain, key)
+                return await read_named(
+                    self._context, self._context.settings.pod_namespace, named.name if named else ""
+                )
 
     async def _self_signed(self, fleet: v1alpha1.Fleet) -> Certificate:
         context = self._context
@@ -170,25 +147,3 @@ class FleetReconciler:
         }
         new = statuses.build_status(fleet.status, judgements, fields, generation=fleet.generation, now=context.now)
         await context.write_status(FLEETS, fleet, fleet.status, new)
-
-
-def end_of(chain_pem: bytes) -> datetime | None:
-    """When the leaf of a chain ends; None if it cannot be read."""
-    try:
-        return x509.load_pem_x509_certificate(chain_pem).not_valid_after_utc
-    except ValueError:
-        return None
-
-
-def problem_of(chain_pem: bytes, key_pem: bytes, *, now: datetime | None) -> str:
-    """What is wrong with a certificate and its key; empty: nothing. `now` None: its end does not count."""
-    if not chain_pem or not key_pem:
-        return "tls.crt and tls.key are needed."
-    not_after = end_of(chain_pem)
-    if not_after is None:
-        return "tls.crt is not a certificate in PEM."
-    if b"PRIVATE KEY" not in key_pem:
-        return "tls.key is not a private key in PEM."
-    if now is not None and not_after <= now:
-        return f"the certificate ended on {not_after.date().isoformat()}. Renew it."
-    return ""

@@ -63,12 +63,12 @@ class ReservationReconciler:
 
     def _is_held(self, reservation: v1alpha1.SubdomainReservation) -> bool:
         world, claim = self._context.world, reservation.spec.claim_ref
-        namespace, holder = world.namespace(claim.namespace), world.holder_of(claim.namespace, claim.name)
-        fleet = world.fleets().get(holder[1]) if holder else None
+        namespace, named = world.namespace(claim.namespace), world.named(claim.namespace, claim.name)
+        fleet = world.fleets().get(named.fleet) if named else None
         return claims.is_holder(
             reservation,
             namespace_uid=namespace.uid if namespace else None,
-            subdomain=holder[0] if holder else None,
+            named=named,
             domain=fleet.spec.domain if fleet else None,
         )
 

@@ -36,8 +36,10 @@ from hawse_operator.reconcile import (
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.context import SETTLES_AFTER, Context
 from hawse_operator.reconcile.intake import Intake
+from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
 from hawse_operator.reconcile.world import World
+from hawse_operator.resolver import Resolver
 from hawse_operator.settings import Settings
 from hawse_operator.translate.fleets import FLEET_KEY
 
@@ -110,6 +112,7 @@ class Term:
             queue=self._queue,
             recorder=self._recorder,
             settings=process.settings,
+            look_ups=LookUps(Resolver(process.settings.resolvers), self._queue.add, utc_now),
             authority=await self._patiently(self._authority),
             settles_at=utc_now() + SETTLES_AFTER,
         )
@@ -124,6 +127,7 @@ class Term:
                 group.create_task(self._serve(context), name="control")
                 group.create_task(self._recorder.run(), name="events")
                 group.create_task(self._resync(context), name="resync")
+                group.create_task(context.look_ups.run(), name="look-ups")
                 kinds = reconcilers(context)
                 for number in range(process.settings.workers):
                     group.create_task(self._work(context, kinds), name=f"worker-{number}")

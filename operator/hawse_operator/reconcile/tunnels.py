@@ -1,8 +1,7 @@
 """Reconcile Tunnels: gather what they refer to, claim the name, publish IR, write the status.
 
-The claim is atomic at the API server (create, or patch at a resourceVersion); after every 409 it is decided again
-from what is there. Releasing a name is reconcile.reservations' matter: a Tunnel needs no finalizer, so an absent
-operator never blocks a namespace's deletion, and no release is lost, because reservations are compared with Tunnels.
+Releasing a name is reconcile.reservations' matter: a Tunnel needs no finalizer, so an absent operator never blocks a
+namespace's deletion, and no release is lost, because reservations are compared with Tunnels.
 """
 
 import logging
@@ -12,11 +11,12 @@ from typing import Any
 
 from hawse_api import names, v1alpha1
 from hawse_api.ir import ir_pb2
-from hawse_operator import errors
-from hawse_operator.k8s.resources import AGENT_TOKENS, RESERVATIONS, TUNNELS
-from hawse_operator.policies import claims, readiness, serving, tunnels, violations
+from hawse_operator.k8s.resources import AGENT_TOKENS, TUNNELS
+from hawse_operator.policies import claims, hosts, readiness, serving, tunnels, violations
 from hawse_operator.policies.serving import Serving
+from hawse_operator.reconcile import claiming, hostnames, tunnel_certificates
 from hawse_operator.reconcile.cache import Key
+from hawse_operator.reconcile.certificates import Certificate
 from hawse_operator.reconcile.context import Context
 from hawse_operator.translate import fleets as translate_fleets
 from hawse_operator.translate import statuses
@@ -25,8 +25,6 @@ from hawse_operator.translate import tunnels as translate
 logger = logging.getLogger(__name__)
 
 Condition, Reason = names.Condition, names.Reason
-CLAIM_ATTEMPTS = 4
-"""Rounds of create, 409, read; a name that is still contested then goes through the queue's back-off."""
 SUMMED = (
     Condition.ACCEPTED,
     Condition.RESOLVED_REFS,
@@ -60,6 +58,7 @@ class TunnelReconciler:
         body = context.world.cache[TUNNELS].get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._retract(key)
+            context.look_ups.forget(key)
             context.world.forget(key)
             return None
         published = self._published.get(key)
@@ -71,11 +70,11 @@ class TunnelReconciler:
             self._keep_or_close(key, body)
             await context.write_invalid(TUNNELS, v1alpha1.Tunnel, body, problem)
             return None
-        await self._reconcile_valid(key, tunnel)
-        return context.settling_s or None
+        return await self._reconcile_valid(key, tunnel)
 
-    async def _reconcile_valid(self, key: Key, tunnel: v1alpha1.Tunnel) -> None:
-        given = self._gather(tunnel)
+    async def _reconcile_valid(self, key: Key, tunnel: v1alpha1.Tunnel) -> float | None:
+        context = self._context
+        given = await self._gather(key, tunnel)
         not_accepted, not_resolved = tunnels.violations_of_tunnel(given), tunnels.violations_of_refs(given)
         claim = await self._claim(given, may_claim=not not_accepted)
         decided = serving.decide_serving(
@@ -84,91 +83,71 @@ class TunnelReconciler:
             not_accepted=not_accepted,
             not_resolved=not_resolved,
         )
-        self._publish(key, given, claim, decided)
-        judgements = self._judge(given, claim, decided, not_accepted, not_resolved)
+        certificate = await tunnel_certificates.read(context, tunnel, given.hostname)
+        self._publish(key, given, claim, decided, certificate)
+        judgements = self._judge(given, claim, decided, not_accepted, not_resolved, certificate)
         await self._write(given, claim, judgements)
+        due = [context.settling_s] if context.settling_s else []
+        due += [context.settings.secret_poll_s] if certificate else []
+        due += [given.proof.again_after.total_seconds()] if given.proof else []
+        return min(due, default=None)
 
-    def _gather(self, tunnel: v1alpha1.Tunnel) -> tunnels.TunnelInput:
+    async def _gather(self, key: Key, tunnel: v1alpha1.Tunnel) -> tunnels.TunnelInput:
         world = self._context.world
         agent = tunnel.spec.target.agent
         tokens = world.cache[AGENT_TOKENS].select("namespace", tunnel.namespace)
+        fleet, namespace = world.fleets().get(tunnel.spec.fleet_name), world.namespace(tunnel.namespace)
+        hostname = proof = None
+        if fleet is not None and namespace is not None:
+            kept = world.names_kept_for(tunnel.namespace, namespace.uid, tunnel.name)
+            hostname = hosts.hostname_of(tunnel, fleet.spec.domain, kept)
+            if tunnel.spec.host.type is v1alpha1.HostType.HOSTNAME:
+                proof = await hostnames.prove(self._context, key, tunnel, fleet, namespace.uid)
         return tunnels.TunnelInput(
             tunnel=tunnel,
-            fleet=world.fleets().get(tunnel.spec.fleet_name),
+            fleet=fleet,
             fleet_names=world.fleet_names(),
-            namespace=world.namespace(tunnel.namespace),
+            namespace=namespace,
             token=world.token(tunnel.namespace, agent.token_ref.name) if agent else None,
             token_names=tuple(body["metadata"]["name"] for body in tokens),
+            hostname=hostname,
+            domains=tuple(other.spec.domain for other in world.fleets().values()),
+            proof=proof,
         )
 
     # --- the name ----------------------------------------------------------------------------------------------------
     async def _claim(self, given: tunnels.TunnelInput, *, may_claim: bool) -> claims.Claim | None:
         """What became of the claim; None: it was not made, and the Tunnel holds nothing."""
-        if given.fleet is None or given.namespace is None:
+        if given.fleet is None or given.namespace is None or given.hostname is None:
             return None
-        hostname = translate.hostname_of(given.tunnel, given.fleet)
+        tunnel = given.tunnel
         claimant = claims.Claimant(
-            given.tunnel.namespace,
+            tunnel.namespace,
             given.namespace.uid,
-            given.tunnel.name,
-            given.tunnel.uid,
-            given.tunnel.spec.reclaim_policy,
+            tunnel.name,
+            tunnel.uid,
+            tunnel.spec.reclaim_policy,
+            given.proof.verification if given.proof else None,
         )
-        for _ in range(CLAIM_ATTEMPTS):
-            reservation = self._context.world.reservation(hostname)
-            claim = claims.decide_claim(claimant, reservation, now=self._context.now)
-            match claim:
-                case claims.Held() | claims.Refused():
-                    return claim
-                case claims.Create() | claims.Take() if not may_claim:
-                    return claims.holds(claimant, reservation)
-                case claims.Create(spec):
-                    await self._create(hostname, spec)
-                case claims.Take(spec):
-                    await self._take(reservation, spec)
-        raise errors.Conflict(f"{hostname} is contested")
-
-    async def _create(self, hostname: str, spec: v1alpha1.SubdomainReservationSpec) -> None:
-        body = {
-            "apiVersion": RESERVATIONS.api_version,
-            "kind": RESERVATIONS.kind,
-            "metadata": {"name": hostname, "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY}},
-            "spec": spec.dump(),
-        }
-        try:
-            self._context.learn(RESERVATIONS, await self._context.client.create(RESERVATIONS, body))
-        except errors.AlreadyExists:
-            await self._read(hostname)
-        else:
-            logger.info("name reserved", extra={"host": hostname, "namespace": spec.claim_ref.namespace})
-
-    async def _take(
-        self, reservation: v1alpha1.SubdomainReservation | None, spec: v1alpha1.SubdomainReservationSpec
-    ) -> None:
-        assert reservation is not None  # noqa: S101 - decide_claim takes only what is there
-        patch: dict[str, Any] = {
-            "metadata": {"resourceVersion": reservation.metadata.resource_version},
-            "spec": {"releasedAt": None, "expiresAt": None} | spec.dump(),
-        }
-        try:
-            self._context.learn(
-                RESERVATIONS, await self._context.client.merge(RESERVATIONS, "", reservation.name, patch)
-            )
-        except (errors.Conflict, errors.NotFound):
-            await self._read(reservation.name)
-
-    async def _read(self, hostname: str) -> None:
-        try:
-            self._context.learn(RESERVATIONS, await self._context.client.get(RESERVATIONS, "", hostname))
-        except errors.NotFound:
-            self._context.unlearn(RESERVATIONS, "", hostname)
+        return await claiming.claim_name(
+            self._context, given.hostname, claimant, given.fleet.spec.quotas, may_claim=may_claim
+        )
 
     # --- what exit nodes hold ----------------------------------------------------------------------------------------
-    def _publish(self, key: Key, given: tunnels.TunnelInput, claim: claims.Claim | None, decided: Serving) -> None:
-        if decided is Serving.ABSENT or given.fleet is None or not isinstance(claim, claims.Held):
+    def _publish(
+        self,
+        key: Key,
+        given: tunnels.TunnelInput,
+        claim: claims.Claim | None,
+        decided: Serving,
+        certificate: Certificate | None,
+    ) -> None:
+        hostname = given.hostname
+        if decided is Serving.ABSENT or given.fleet is None or hostname is None or not isinstance(claim, claims.Held):
             self._retract(key)
             return
-        tunnel, hostname = given.tunnel, translate.hostname_of(given.tunnel, given.fleet)
+        tunnel = given.tunnel
+        tunnel_certificates.publish(self._context, given.fleet.name, tunnel.uid, certificate)
         if decided is Serving.OPEN and given.token is not None:
             obj = translate.translate_tunnel(
                 tunnel, hostname=hostname, token_uid=given.token.uid, generation=claim.generation
@@ -187,6 +166,7 @@ class TunnelReconciler:
         published = self._published.pop(key, None)
         if published is not None:
             self._context.hub.retract(published.fleet, published.obj.key)
+            tunnel_certificates.publish(self._context, published.fleet, published.uid, None)
         self._context.first_round.done(key)
 
     def _keep_or_close(self, key: Key, body: dict[str, Any]) -> None:
@@ -209,13 +189,14 @@ class TunnelReconciler:
         decided: Serving,
         not_accepted: Sequence[violations.Violation],
         not_resolved: Sequence[violations.Violation],
+        certificate: Certificate | None,
     ) -> list[v1alpha1.Judgement]:
         judgements = [
             violations.to_judgement(Condition.ACCEPTED, not_accepted, Reason.ACCEPTED),
             violations.to_judgement(Condition.RESOLVED_REFS, not_resolved, Reason.RESOLVED),
             claims.judge_reserved(claim),
             self._judge_programmed(given, decided),
-            self._judge_certificate(given),
+            self._judge_certificate(given, certificate),
         ]
         ready = readiness.judge_ready(judgements, SUMMED)
         return [*judgements, self._judge_target(given), ready]
@@ -240,8 +221,12 @@ class TunnelReconciler:
             message="Waiting for exit nodes.",
         )
 
-    def _judge_certificate(self, given: tunnels.TunnelInput) -> v1alpha1.Judgement:
+    def _judge_certificate(self, given: tunnels.TunnelInput, certificate: Certificate | None) -> v1alpha1.Judgement:
         fleet = given.tunnel.spec.fleet_name
+        if certificate is not None:
+            return tunnel_certificates.judge(certificate)
+        if given.tunnel.spec.host.type is v1alpha1.HostType.HOSTNAME:
+            return tunnel_certificates.judge_missing(given.tunnel)
         judgement: v1alpha1.Judgement | None = None
         if self._context.hub.hash_of(fleet, f"material/{translate_fleets.certificate_id(fleet)}") is not None:
             judgement = v1alpha1.judge(Condition.CERTIFICATE_READY, True, Reason.ISSUED)
@@ -267,7 +252,7 @@ class TunnelReconciler:
         self, given: tunnels.TunnelInput, claim: claims.Claim | None, judgements: Sequence[v1alpha1.Judgement]
     ) -> None:
         tunnel, fleet = given.tunnel, given.fleet
-        hostname = translate.hostname_of(tunnel, fleet) if fleet else None
+        hostname = given.hostname
         acks = self._context.world.acks(fleet.name, translate.tunnel_key(tunnel.uid)) if fleet else ()
         holds = isinstance(claim, claims.Held)
         regions = readiness.regions_of(acks) if holds else ()
@@ -275,6 +260,7 @@ class TunnelReconciler:
             regions = tunnel.status.regions
         fields = {
             "hostname": hostname,
+            "host_verification": verification_of(given),
             "url": translate.url_of(hostname, fleet) if fleet and hostname and holds else None,
             "reservation_name": hostname if holds else None,
             "regions": regions,
@@ -283,6 +269,14 @@ class TunnelReconciler:
             tunnel.status, judgements, fields, generation=tunnel.generation, now=self._context.now
         )
         await self._context.write_status(TUNNELS, tunnel, tunnel.status, new)
+
+
+def verification_of(given: tunnels.TunnelInput) -> v1alpha1.HostVerification | None:
+    """What the owner of a domain of its own publishes."""
+    if given.proof is None or given.fleet is None or given.namespace is None or given.hostname is None:
+        return None
+    challenge = hosts.challenge_of(given.hostname, given.namespace.uid, given.fleet.spec.domain)
+    return v1alpha1.HostVerification(record=challenge.record, value=challenge.value, target=challenge.target)
 
 
 def was_in_force(tunnel: v1alpha1.Tunnel) -> bool:

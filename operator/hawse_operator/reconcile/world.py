@@ -13,7 +13,7 @@ from hawse_api import names, v1alpha1
 from hawse_operator.control.hub import Hub, SessionView
 from hawse_operator.k8s import resources
 from hawse_operator.manifests import services
-from hawse_operator.policies import exitnodes, facts
+from hawse_operator.policies import exitnodes, facts, hosts
 from hawse_operator.policies import fleets as fleet_policies
 from hawse_operator.reconcile.cache import Cache, IndexFn, Key, version_of
 
@@ -38,8 +38,18 @@ def _namespace(body: Mapping[str, Any]) -> str:
     return _at(body, "metadata", "namespace")
 
 
+def _namespace_uid(reservation: Mapping[str, Any]) -> str:
+    return _at(_spec(reservation), "claimRef", "namespaceUID")
+
+
 def _label(name: str) -> IndexFn:
     return lambda body: [value] if (value := str((body["metadata"].get("labels") or {}).get(name, ""))) else []
+
+
+def _host_index(body: Mapping[str, Any]) -> str:
+    """`<fleet>/<subdomain>`, or a host name of somebody's own domain."""
+    spec = _spec(body)
+    return _at(spec, "host", "hostname") or f"{_at(spec, 'fleetName')}/{_at(spec, 'host', 'subdomain')}"
 
 
 TUNNEL_TOKEN = ("target", "agent", "tokenRef", "name")
@@ -48,7 +58,7 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
         "uid": lambda body: [_at(body, "metadata", "uid")],
         "namespace": lambda body: [_namespace(body)],
         "fleet": lambda body: [_at(_spec(body), "fleetName")],
-        "host": lambda body: [f"{_at(_spec(body), 'fleetName')}/{_at(_spec(body), 'host', 'subdomain')}"],
+        "host": lambda body: [_host_index(body)],
         "token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), *TUNNEL_TOKEN)}"],
     },
     resources.AGENT_TOKENS.plural: {
@@ -131,10 +141,14 @@ class World:
         """A Tunnel."""
         return self.find(v1alpha1.Tunnel, resources.TUNNELS, namespace, name)
 
-    def holder_of(self, namespace: str, name: str) -> tuple[str, str] | None:
-        """Subdomain and Fleet that a Tunnel names, also of an invalid one; None: there is no such Tunnel."""
+    def named(self, namespace: str, name: str) -> hosts.Named | None:
+        """How a Tunnel names its host, also an invalid one; None: there is no such Tunnel."""
         body = self.cache[resources.TUNNELS].get(Key(resources.TUNNELS.plural, namespace, name))
-        return (_at(_spec(body), "host", "subdomain"), _at(_spec(body), "fleetName")) if body is not None else None
+        if body is None:
+            return None
+        spec = _spec(body)
+        type_, subdomain, hostname = (_at(spec, "host", field) for field in ("type", "subdomain", "hostname"))
+        return hosts.Named(name, _at(spec, "fleetName"), type_, subdomain, hostname)
 
     def tunnels_of_token(self, namespace: str, token: str) -> list[v1alpha1.Tunnel]:
         """Tunnels that name an AgentToken."""
@@ -144,6 +158,21 @@ class World:
     def reservation(self, hostname: str) -> v1alpha1.SubdomainReservation | None:
         """The reservation of a name."""
         return self.find(v1alpha1.SubdomainReservation, resources.RESERVATIONS, "", hostname)
+
+    def names_kept_for(self, namespace: str, namespace_uid: str, tunnel: str) -> list[str]:
+        """Names that a Tunnel of this name holds, or held last."""
+        found = self.cache[resources.RESERVATIONS].select("tunnel", f"{namespace}/{tunnel}")
+        return [body["metadata"]["name"] for body in found if _namespace_uid(body) == namespace_uid]
+
+    def names_of(self, namespace: str, namespace_uid: str, *, besides: str) -> tuple[int, int]:
+        """How many names a namespace holds, and how many it holds or has kept for it, one of them not counted."""
+        found = self.cache[resources.RESERVATIONS].select("namespace", namespace)
+        specs = [
+            _spec(body)
+            for body in found
+            if _namespace_uid(body) == namespace_uid and body["metadata"]["name"] != besides
+        ]
+        return sum("releasedAt" not in spec for spec in specs), len(specs)
 
     def exit_nodes(self, fleet: str) -> list[v1alpha1.ExitNode]:
         """ExitNodes of a fleet."""

@@ -18,9 +18,9 @@ def tunnel_key(uid: str) -> str:
     return f"tunnel/{uid}"
 
 
-def hostname_of(tunnel: v1alpha1.Tunnel, fleet: v1alpha1.Fleet) -> str:
-    """The public name, also the name of its SubdomainReservation."""
-    return f"{tunnel.spec.host.subdomain}.{fleet.spec.domain}"
+def certificate_id(uid: str) -> str:
+    """Material id of a Tunnel's own certificate: exit nodes use it for this Tunnel's host name alone."""
+    return f"certificate/tunnel-{uid}"
 
 
 def url_of(hostname: str, fleet: v1alpha1.Fleet) -> str:
@@ -79,6 +79,7 @@ def _base(tunnel: v1alpha1.Tunnel, hostname: str, generation: int) -> ir_pb2.Obj
             name=tunnel.name,
             hostname=hostname,
             holder_generation=generation,
+            certificate_id=certificate_id(tunnel.uid) if tunnel.spec.tls else "",
         ),
     )
 

@@ -14,6 +14,7 @@ from google.protobuf import json_format
 
 from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
+from hawse_operator.policies import hosts
 from hawse_operator.policies.serving import Serving
 from hawse_operator.translate import agent_tokens, fleets, tunnels
 
@@ -27,7 +28,7 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
     result = [fleets.translate_fleet(fleet), agent_tokens.translate_agent_token(token)]
     for body in case["tunnels"]:
         tunnel = v1alpha1.Tunnel.from_object(body)
-        hostname, generation = tunnels.hostname_of(tunnel, fleet), case.get("holderGeneration", 1)
+        hostname, generation = hosts.hostname_of(tunnel, fleet.spec.domain), case.get("holderGeneration", 1)
         serving = Serving[case.get("serving", "OPEN")]
         if serving is Serving.OPEN:
             result.append(

@@ -7,6 +7,7 @@ import pytest
 
 from hawse_api import v1alpha1
 from hawse_operator.policies import claims
+from hawse_operator.policies.hosts import Named
 from support.objects import NOW, reservation
 
 DELETE, RETAIN = v1alpha1.ReclaimPolicy.DELETE, v1alpha1.ReclaimPolicy.RETAIN
@@ -14,6 +15,7 @@ MINE = claims.Claimant("team-a", "uid-team-a", "shop", "uid-shop", RETAIN)
 OTHER = claims.Claimant("team-b", "uid-team-b", "shop", "uid-other", RETAIN)
 RECREATED = replace(MINE, namespace_uid="uid-new", uid="uid-newer")
 RELEASED = {"releasedAt": "2026-03-01T00:00:00Z", "expiresAt": "2026-05-30T00:00:00Z"}
+SHOP = Named("shop", "default", "Subdomain", subdomain="shop")
 ALLOWED = {"annotations": {"hawse.dev/allow-recreated-namespace": "uid-new"}}
 AFTER = datetime.fromisoformat("2026-06-01T00:00:00Z")
 
@@ -200,22 +202,64 @@ def test_nothing_is_released_twice_or_under_its_holder(
 
 
 @pytest.mark.parametrize(
-    ("namespace_uid", "subdomain", "domain", "expected"),
+    ("namespace_uid", "named", "domain", "expected"),
     [
-        ("uid-team-a", "shop", "tunnels.example.com", True),
-        ("uid-team-a", "shop", None, True),
-        ("uid-team-a", "shop", "other.example.com", False),
-        ("uid-team-a", "cart", "tunnels.example.com", False),
+        ("uid-team-a", SHOP, "tunnels.example.com", True),
+        ("uid-team-a", SHOP, None, True),
+        ("uid-team-a", SHOP, "other.example.com", False),
+        ("uid-team-a", replace(SHOP, subdomain="cart"), "tunnels.example.com", False),
         ("uid-team-a", None, None, False),
-        ("uid-new", "shop", "tunnels.example.com", False),
-        (None, "shop", "tunnels.example.com", False),
+        ("uid-new", SHOP, "tunnels.example.com", False),
+        (None, SHOP, "tunnels.example.com", False),
     ],
 )
 def test_the_holder_is_the_tunnel_of_that_namespace_with_that_name(
-    namespace_uid: str | None, subdomain: str | None, domain: str | None, expected: bool
+    namespace_uid: str | None, named: Named | None, domain: str | None, expected: bool
 ) -> None:
-    found = claims.is_holder(reservation(), namespace_uid=namespace_uid, subdomain=subdomain, domain=domain)
+    found = claims.is_holder(reservation(), namespace_uid=namespace_uid, named=named, domain=domain)
     assert found is expected
+
+
+FULL = claims.Allowance(held=3, kept=3, quotas=v1alpha1.Quotas(tunnels_per_namespace=3))
+CROWDED = claims.Allowance(held=1, kept=5, quotas=v1alpha1.Quotas(reservations_per_namespace=5))
+
+
+@pytest.mark.parametrize("found", [None, reservation(**RELEASED)])
+@pytest.mark.parametrize(("allowance", "field"), [(FULL, "tunnelsPerNamespace"), (CROWDED, "reservationsPerNamespace")])
+def test_one_name_more_than_the_quota_is_refused(
+    found: v1alpha1.SubdomainReservation | None, allowance: claims.Allowance, field: str
+) -> None:
+    claim = claims.decide_claim(MINE, found, now=NOW, allowance=allowance)
+    assert isinstance(claim, claims.Refused)
+    assert claim.violation.reason == "QuotaExceeded"
+    assert field in claim.violation.message
+
+
+def test_who_holds_a_name_keeps_it_whatever_the_quota() -> None:
+    none_allowed = claims.Allowance(9, 9, v1alpha1.Quotas(tunnels_per_namespace=0, reservations_per_namespace=0))
+    assert claims.decide_claim(MINE, reservation(), now=NOW, allowance=none_allowed) == claims.Held(1)
+    edited = claims.decide_claim(replace(MINE, reclaim_policy=DELETE), reservation(), now=NOW, allowance=none_allowed)
+    assert isinstance(edited, claims.Take)
+
+
+PROOF = v1alpha1.Verification(verified_at=NOW)
+
+
+def test_a_proof_outweighs_a_tombstone_and_never_a_holder() -> None:
+    proved = replace(OTHER, verification=PROOF)
+    taken = claims.decide_claim(proved, reservation(**RELEASED, holderGeneration=2), now=NOW)
+    assert isinstance(taken, claims.Take)
+    assert (taken.spec.holder_generation, taken.spec.verification) == (3, PROOF)
+    assert isinstance(claims.decide_claim(proved, reservation(), now=NOW), claims.Refused)
+
+
+def test_a_newer_proof_is_written_into_the_reservation() -> None:
+    proved = replace(MINE, verification=PROOF)
+    claim = claims.decide_claim(proved, reservation(), now=NOW)
+    assert isinstance(claim, claims.Take)
+    assert (claim.spec.verification, claim.spec.holder_generation) == (PROOF, 1)
+    again = reservation(verification={"verifiedAt": v1alpha1.format_time(NOW)})
+    assert claims.decide_claim(proved, again, now=NOW) == claims.Held(1)
 
 
 @pytest.mark.parametrize(

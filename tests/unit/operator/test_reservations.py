@@ -8,9 +8,11 @@ from hawse_operator import errors
 from hawse_operator.control import ca
 from hawse_operator.control.hub import Hub
 from hawse_operator.k8s import resources
+from hawse_operator.policies import hosts
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.context import Context
 from hawse_operator.reconcile.intake import Intake
+from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
 from hawse_operator.reconcile.reservations import ReservationReconciler
 from hawse_operator.reconcile.world import INDEXES, World
@@ -53,6 +55,11 @@ class NoEvents:
         raise AssertionError("reservations tell nothing that Tunnels do not")
 
 
+class NoDns:
+    async def look_up(self, hostname: str, record: str) -> hosts.Seen:
+        raise AssertionError("reservations ask no name server")
+
+
 def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], watched: str = "") -> Context:
     cache = Cache(resources.CACHED, INDEXES)
     intake, hub = Intake(cache), Hub(lambda: NOW)
@@ -69,6 +76,7 @@ def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], wat
         queue=Queue(lambda: 0.0),
         recorder=NoEvents(),  # type: ignore[arg-type]  # a fake
         settings=settings,
+        look_ups=LookUps(NoDns(), lambda _key: None, lambda: NOW),
         authority=ca.new_ca(NOW),
         settles_at=NOW,
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from hawse_operator import errors
-from hawse_operator.settings import FROM_ENVIRONMENT, Settings, read_settings
+from hawse_operator.settings import FROM_ENVIRONMENT, Settings, parse_server, read_settings
 
 GOOD = {"POD_NAME": "op-0", "POD_NAMESPACE": "hawse-system", "POD_IP": "127.0.0.1"}
 
@@ -15,6 +15,20 @@ def test_defaults_are_enough_beside_the_pods_own_facts() -> None:
 
 def test_namespaces_are_a_list_with_commas() -> None:
     assert read_settings({**GOOD, "HAWSE_WATCH_NAMESPACES": "a, b,,c "}).watch_namespaces == ("a", "b", "c")
+
+
+def test_name_servers_are_addresses_with_or_without_a_port() -> None:
+    text = "192.0.2.53, 192.0.2.53:5353,[2001:db8::1]:53,2001:db8::1"
+    found = read_settings({**GOOD, "HAWSE_RESOLVERS": text}).resolvers
+    assert [parse_server(server) for server in found] == [
+        ("192.0.2.53", 53),
+        ("192.0.2.53", 5353),
+        ("2001:db8::1", 53),
+        ("2001:db8::1", 53),
+    ]
+    for wrong in ("dns.example.com", "192.0.2.53:0", "192.0.2.53:dns"):
+        with pytest.raises(errors.SettingsError, match="HAWSE_RESOLVERS"):
+            read_settings({**GOOD, "HAWSE_RESOLVERS": wrong})
 
 
 def test_foreign_and_empty_variables_are_nobodys_business() -> None:

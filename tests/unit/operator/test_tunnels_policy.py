@@ -1,11 +1,13 @@
 """May a Tunnel be served, and does everything it names exist: the messages are the interface."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from hawse_operator.policies import facts, tunnels
+from hawse_api.names import Reason
+from hawse_operator.policies import facts, hosts, tunnels
 from hawse_operator.policies.violations import Violation, collect, listed, to_judgement
 from support.objects import fleet, token, tunnel
 
@@ -22,7 +24,20 @@ def test_a_good_tunnel_violates_nothing() -> None:
     assert tunnels.violations_of_refs(GOOD) == ()
 
 
+OWN = tunnel(spec={"host": {"type": "Hostname", "hostname": "shop.example.org"}})
+UNPROVED = hosts.Proof(None, Violation(Reason.HOSTNAME_NOT_VERIFIED, "Publish it."), timedelta(seconds=15))
+
 REFUSED = [
+    pytest.param(
+        replace(GOOD, tunnel=OWN, domains=("example.net", "example.org")),
+        "HostnameInFleet",
+        "shop.example.org lies in example.org, the domain of a Fleet. Ask for its first label with host.type "
+        "Subdomain.",
+        id="a host name inside a fleet's domain",
+    ),
+    pytest.param(
+        replace(GOOD, tunnel=OWN, proof=UNPROVED), "HostnameNotVerified", "Publish it.", id="a host name without proof"
+    ),
     pytest.param(
         replace(GOOD, fleet=None, fleet_names=("eu", "us")),
         "FleetNotFound",

@@ -2,22 +2,24 @@
 //!
 //! Order of choice: a certificate with exactly this name; the fleet's, if it covers the name; any wildcard that covers it.
 //! Without SNI the fleet's. Otherwise none, and rustls ends the handshake with an alert. Does not fetch or renew anything.
+//!
+//! A tunnel's own certificate is none of these: whoever brought it may have put others' names into it, so it is good for the
+//! tunnel's host name alone (`Shared::certificate`).
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rustls::{
-    crypto::CryptoProvider,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
+use rustls::{crypto::CryptoProvider, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
+
+/// Ids of tunnels' own certificates begin so.
+const TUNNELS_OWN: &str = "certificate/tunnel-";
 
 /// A certificate with its key and the names it is good for.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     id: String,
-    key: Arc<CertifiedKey>,
+    pub(crate) key: Arc<CertifiedKey>,
     /// Lower case; `.example.com` stands for `*.example.com`.
     names: Vec<String>,
 }
@@ -32,6 +34,15 @@ impl Certificate {
                 .names
                 .iter()
                 .any(|name| name == host || Some(name.as_str()) == parent)
+    }
+
+    /// The same, good for one host alone. `None`: it does not name that host.
+    fn narrowed(&self, host: &str) -> Option<Self> {
+        self.covers(host).then(|| Self {
+            id: self.id.clone(),
+            key: self.key.clone(),
+            names: vec![host.to_owned()],
+        })
     }
 }
 
@@ -58,15 +69,37 @@ impl Certificates {
         let certificate = Arc::new(parse(provider, id, chain_pem, key_pem)?);
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (by_id, by_name) = (self.by_id.pin(), self.by_name.pin());
+        if id.starts_with(TUNNELS_OWN) {
+            by_id.insert(id.to_owned(), certificate);
+            return Ok(());
+        }
         for name in &certificate.names {
             by_name.insert(name.clone(), certificate.clone());
         }
         if let Some(old) = by_id.insert(id.to_owned(), certificate.clone()) {
-            for name in old.names.iter().filter(|name| !certificate.names.contains(name)) {
-                let _ = by_name.remove_if(name, |_, held| held.id == id);
-            }
+            self.give_up(id, old.names.iter().filter(|name| !certificate.names.contains(name)));
         }
         Ok(())
+    }
+
+    /// Forgets a certificate; connections that were made with it go on.
+    pub(crate) fn remove(&self, id: &str) {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = self.by_id.pin().remove(id) {
+            self.give_up(id, old.names.iter());
+        }
+    }
+
+    fn give_up<'a>(&self, id: &str, names: impl Iterator<Item = &'a String>) {
+        let by_name = self.by_name.pin();
+        for name in names {
+            let _ = by_name.remove_if(name, |_, held| held.id == id);
+        }
+    }
+
+    /// A tunnel's own certificate, good for its host alone. `None`: it is not here (yet), or does not name the host.
+    pub(crate) fn own(&self, id: &str, host: &str) -> Option<Arc<Certificate>> {
+        self.by_id.pin().get(id)?.narrowed(host).map(Arc::new)
     }
 
     /// Which certificate stands for the fleet; it may arrive later.
@@ -89,13 +122,6 @@ impl Certificates {
         fleet()
             .filter(|certificate| certificate.covers(&name))
             .or_else(|| parent(&name).and_then(|parent| names.get(parent).cloned()))
-    }
-}
-
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(hello.server_name())
-            .map(|certificate| certificate.key.clone())
     }
 }
 

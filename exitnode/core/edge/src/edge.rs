@@ -23,6 +23,8 @@ use crate::{
 const FLEET_KEY: &str = "fleet";
 /// Key of a tunnel's object, before its uid.
 const TUNNEL_PREFIX: &str = "tunnel/";
+/// Key of a certificate, before its id.
+const MATERIAL_PREFIX: &str = "material/";
 
 /// What an exit node serves to visitors. Cheap to clone; clones are the same edge.
 #[derive(Debug, Clone)]
@@ -74,13 +76,15 @@ impl<D: Dialer> Edge<D> {
         }
     }
 
-    /// Removes an object by its key; requests that run are finished. Unknown keys are ignored.
+    /// Removes an object or a certificate by its key; requests that run are finished. Unknown keys are ignored.
     pub fn remove(&self, key: &str) {
         if key == FLEET_KEY {
             self.shared.http3_port.store(0, Relaxed);
             self.shared.certificates.set_fleet(None);
         } else if let Some(uid) = key.strip_prefix(TUNNEL_PREFIX) {
             self.shared.routes.remove(uid);
+        } else if let Some(id) = key.strip_prefix(MATERIAL_PREFIX) {
+            self.shared.certificates.remove(id);
         }
     }
 

@@ -82,7 +82,7 @@ impl Listening {
             upstream,
         });
         let caps = Caps::new(shared.clone(), limits.connections, limits.connections_per_address);
-        let tls = server_config(Arc::new(CertificatesOf(shared.clone())), Alpn::Tcp)?;
+        let tls = server_config(shared.clone(), Alpn::Tcp)?;
         let front = Arc::new(Front {
             shared,
             limits,
@@ -235,7 +235,7 @@ fn bind(
             return Ok((tcp, None));
         }
         let bound = tcp.local_addr().map_err(failed("TCP", address))?;
-        let tls = server_config(Arc::new(CertificatesOf(shared.clone())), Alpn::Quic);
+        let tls = server_config(shared.clone(), Alpn::Quic);
         match tls.and_then(|tls| Entrance::bind(bound, tls, &Limits::of(options))) {
             Ok(quic) => return Ok((tcp, Some(quic))),
             Err(error) if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && attempt < ATTEMPTS => {
@@ -260,14 +260,4 @@ fn request_ids() -> io::Result<RequestIds> {
     let filled = aws_lc_rs::default_provider().secure_random.fill(&mut seed);
     filled.map_err(|_| io::Error::other("the system gives no random numbers"))?;
     Ok(RequestIds::new(seed))
-}
-
-/// The certificates inside the shared state, as rustls wants them.
-#[derive(Debug)]
-struct CertificatesOf(Arc<Shared>);
-
-impl rustls::server::ResolvesServerCert for CertificatesOf {
-    fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        self.0.certificates.resolve(hello)
-    }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Closed {
 pub(crate) struct Tunnel {
     pub(crate) uid: String,
     pub(crate) hostname: String,
+    /// `None`: the fleet's.
+    pub(crate) certificate_id: Option<String>,
     pub(crate) app_protocol: AppProtocol,
     /// `None`: the exit node's own.
     pub(crate) request_timeout: Option<Duration>,
@@ -243,6 +245,7 @@ fn compile(new: ir::Tunnel, old: Option<&Tunnel>) -> Tunnel {
         pool,
         uid: new.uid,
         hostname: new.hostname,
+        certificate_id: Some(new.certificate_id).filter(|id| !id.is_empty()),
         app_protocol,
         request_timeout: ms(timeouts.request_ms),
         idle_timeout: ms(timeouts.idle_ms),
@@ -260,6 +263,7 @@ fn shut(old: &Tunnel) -> Tunnel {
     Tunnel {
         uid: old.uid.clone(),
         hostname: old.hostname.clone(),
+        certificate_id: old.certificate_id.clone(),
         app_protocol: old.app_protocol,
         request_timeout: old.request_timeout,
         idle_timeout: old.idle_timeout,

@@ -1,11 +1,21 @@
 //! What all listeners of one edge see: routes, certificates, totals, who stopped reading. Changed by commands, read by requests
 //! without a lock.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use http::HeaderValue;
 
-use crate::{agents::Agents, certs::Certificates, counters::Totals, limits, route::Routes, stalls::Stalls};
+use crate::{
+    agents::Agents,
+    certs::{Certificate, Certificates},
+    counters::Totals,
+    limits,
+    route::Routes,
+    stalls::Stalls,
+};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -20,6 +30,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The certificate of a connection with this SNI: the tunnel's own, if it brought one, else as `Certificates` chooses.
+    pub(crate) fn certificate(&self, sni: Option<&str>) -> Option<Arc<Certificate>> {
+        let own = || {
+            let host = sni?.trim_end_matches('.').to_ascii_lowercase();
+            let tunnel = self.routes.find(&host)?;
+            self.certificates.own(tunnel.certificate_id.as_deref()?, &host)
+        };
+        own().or_else(|| self.certificates.find(sni))
+    }
+
     /// Value of Alt-Svc where HTTP/3 is served (RFC 7838): at the public port, which is not the one that is listened on.
     pub(crate) fn alt_svc(&self) -> Option<HeaderValue> {
         let port = self.http3_port.load(Relaxed);

@@ -1,4 +1,7 @@
+use hawse_proto::ir;
+
 use super::*;
+use crate::shared::Shared;
 
 fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
@@ -88,4 +91,53 @@ fn a_wildcard_covers_one_label() {
     ] {
         assert_eq!(certificate.covers(host), covered, "{host}");
     }
+}
+
+#[test]
+fn a_removed_certificate_gives_up_its_names() {
+    let all = Certificates::default();
+    put(&all, "one", &["a.example"]);
+    all.remove("one");
+    all.remove("unknown");
+    assert_eq!(found(&all, Some("a.example")), None);
+}
+
+#[test]
+fn a_tunnels_own_certificate_is_good_for_its_host_alone() {
+    let shared = Shared::default();
+    put(&shared.certificates, "fleet", &["*.t.example"]);
+    shared.certificates.set_fleet(Some("fleet".into()));
+    put(
+        &shared.certificates,
+        "certificate/tunnel-u1",
+        &["shop.example", "bank.t.example", "*.t.example"],
+    );
+    let found = |sni: &str| shared.certificate(Some(sni)).map(|found| found.id.clone());
+    assert_eq!(found("shop.example"), None, "no tunnel names it yet");
+
+    let tunnel = |hostname: &str| ir::Tunnel {
+        uid: "u1".into(),
+        hostname: hostname.into(),
+        certificate_id: "certificate/tunnel-u1".into(),
+        closed: Some(ir::Closed {
+            code: "HAWSE-1008".into(),
+            message: String::new(),
+        }),
+        ..ir::Tunnel::default()
+    };
+    shared.routes.apply(tunnel("shop.example")).unwrap();
+    assert_eq!(found("Shop.example.").as_deref(), Some("certificate/tunnel-u1"));
+    assert_eq!(found("bank.t.example").as_deref(), Some("fleet"));
+    let own = shared.certificate(Some("shop.example")).unwrap();
+    assert!(own.covers("shop.example") && !own.covers("bank.t.example"));
+
+    shared.routes.apply(tunnel("other.example")).unwrap();
+    assert_eq!(found("other.example"), None, "the certificate does not name it");
+    shared.routes.apply(tunnel("a.t.example")).unwrap();
+    shared.certificates.remove("certificate/tunnel-u1");
+    assert_eq!(
+        found("a.t.example").as_deref(),
+        Some("fleet"),
+        "better than no page at all"
+    );
 }

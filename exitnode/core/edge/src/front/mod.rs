@@ -134,7 +134,7 @@ impl Front {
             Protocol::Http1
         };
         // rustls doesn't tell which certificate it used; a change since then has the same names.
-        let certificate = self.shared.certificates.find(sni.as_deref())?;
+        let certificate = self.shared.certificate(sni.as_deref())?;
         Some((stream, Connection::new(from, protocol, sni, certificate)))
     }
 

@@ -2,7 +2,14 @@
 
 use std::{io, sync::Arc};
 
-use rustls::{ServerConfig, SupportedProtocolVersion, crypto::aws_lc_rs, server::ResolvesServerCert};
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use crate::shared::Shared;
 
 /// What is offered; a visitor that offers none of it is refused by an alert, one without ALPN gets HTTP/1.1 over TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +40,26 @@ impl Alpn {
 /// A browser opens two connections at once; more tickets only cost handshake bytes.
 const TICKETS: usize = 2;
 
+/// The certificates inside the shared state, as rustls wants them.
+#[derive(Debug)]
+struct BySni(Arc<Shared>);
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0
+            .certificate(hello.server_name())
+            .map(|certificate| certificate.key.clone())
+    }
+}
+
 /// The configuration of a listener.
-pub(crate) fn server_config(certificates: Arc<dyn ResolvesServerCert>, alpn: Alpn) -> io::Result<Arc<ServerConfig>> {
+pub(crate) fn server_config(shared: Arc<Shared>, alpn: Alpn) -> io::Result<Arc<ServerConfig>> {
     // prefer-post-quantum (Cargo.toml) puts X25519MLKEM768 first in this provider.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(alpn.versions())
         .map_err(io::Error::other)?
         .with_no_client_auth()
-        .with_cert_resolver(certificates);
+        .with_cert_resolver(Arc::new(BySni(shared)));
     config.alpn_protocols = alpn.protocols();
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
     config.send_tls13_tickets = TICKETS;
@@ -52,12 +71,11 @@ pub(crate) fn server_config(certificates: Arc<dyn ResolvesServerCert>, alpn: Alp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certs::Certificates;
 
     #[test]
     fn post_quantum_key_exchange_is_offered_first_and_early_data_never() {
         for alpn in [Alpn::Tcp, Alpn::Quic] {
-            let config = server_config(Arc::new(Certificates::default()), alpn).unwrap();
+            let config = server_config(Arc::default(), alpn).unwrap();
             let first = config.crypto_provider().kx_groups.first().unwrap().name();
             assert_eq!(first, rustls::NamedGroup::X25519MLKEM768);
             assert_eq!(config.max_early_data_size, 0);

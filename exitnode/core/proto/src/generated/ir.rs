@@ -76,6 +76,9 @@ pub struct Tunnel {
     /// Requests at the app at the same time; one more waits in a bounded fair queue. 0 = the default of the node.
     #[prost(uint32, tag = "11")]
     pub max_concurrent: u32,
+    /// Material id of a certificate for this host name alone ("certificate/tunnel-<uid>"); empty: the fleet's.
+    #[prost(string, tag = "12")]
+    pub certificate_id: ::prost::alloc::string::String,
     #[prost(oneof = "tunnel::Target", tags = "7")]
     pub target: ::core::option::Option<tunnel::Target>,
 }

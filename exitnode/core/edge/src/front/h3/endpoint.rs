@@ -123,7 +123,7 @@ fn identify(front: &Front, quic: &quinn::Connection, place: Place) -> Option<Arc
     let sni = data
         .server_name
         .map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-    let certificate = front.shared.certificates.find(sni.as_deref())?;
+    let certificate = front.shared.certificate(sni.as_deref())?;
     let from = (quic.remote_address(), place);
     Some(Connection::new(from, Protocol::Http3, sni, certificate))
 }
