@@ -29,6 +29,7 @@ FLEET = {
         "domain": "tunnels.example.com",
         "allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"hawse.dev/tunnels": "allowed"}}},
         "tombstoneFor": "2160h",
+        "quotas": {"tunnelsPerNamespace": 100_000, "reservationsPerNamespace": 100_000},
     },
 }
 
@@ -137,7 +138,9 @@ class Api:
         conditions = ((self.get(kind, name, namespace) or {}).get("status") or {}).get("conditions", [])
         return next((found for found in conditions if found["type"] == type_), {})
 
-    def wait_reason(self, kind: str, name: str, type_: str, reason: str, namespace: str = "") -> dict[str, Any]:
+    def wait_reason(
+        self, kind: str, name: str, type_: str, reason: str, namespace: str = "", *, timeout_s: float = 20.0
+    ) -> dict[str, Any]:
         """Wait until a condition has a reason."""
         seen: dict[str, Any] = {}
 
@@ -147,7 +150,7 @@ class Api:
             return seen if seen.get("reason") == reason else None
 
         try:
-            return wait_for(f"{kind} {name}: {type_} with reason {reason}", question)
+            return wait_for(f"{kind} {name}: {type_} with reason {reason}", question, timeout_s=timeout_s)
         except AssertionError as exc:
             raise AssertionError(f"{exc}; it is {seen}") from None
 

@@ -173,6 +173,11 @@ def is_holder(
     return named.may_hold(reservation.name, domain)
 
 
+def is_over_quota(claim: Claim | None) -> bool:
+    """Whether a claim was refused for the number of names alone."""
+    return isinstance(claim, Refused) and claim.violation.reason is names.Reason.QUOTA_EXCEEDED
+
+
 def judge_reserved(claim: Claim | None) -> v1alpha1.Judgement:
     """Reserved of a Tunnel. None: the claim was not made, because the Tunnel is not accepted."""
     match claim:

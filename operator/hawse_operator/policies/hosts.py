@@ -26,7 +26,7 @@ PROOF_LASTS = timedelta(hours=24)
 MISSED_AGAIN_AFTER = timedelta(hours=1)
 MISSING_CLOSES_AFTER = timedelta(hours=48)
 """A record that is missing for so long closes the tunnel: two daily look-ups and a day to mend it."""
-ASKED_AGAIN_AFTER = timedelta(seconds=15)
+ASKED_AGAIN_AFTER = timedelta(seconds=10)
 """Somebody is waiting: the record was not seen yet, or nobody answered."""
 SOON = timedelta(seconds=1)
 
@@ -160,7 +160,7 @@ def decide_proof(
         if known is None:
             message = f"{hostname} could not be looked up: {seen.problem}. It is tried again."
             return Proof(None, Violation(names.Reason.HOSTNAME_NOT_VERIFIED, message), ASKED_AGAIN_AFTER)
-        return Proof(known, _overdue(hostname, challenge, known, now), ASKED_AGAIN_AFTER * 4)
+        return Proof(known, _overdue(hostname, challenge, known, now), ASKED_AGAIN_AFTER * 6)
     elsewhere = seen.cname != challenge.target and any(is_within(seen.cname, domain) for domain in domains)
     if elsewhere:
         message = (

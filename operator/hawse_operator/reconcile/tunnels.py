@@ -25,6 +25,8 @@ from hawse_operator.translate import tunnels as translate
 logger = logging.getLogger(__name__)
 
 Condition, Reason = names.Condition, names.Reason
+QUOTA_RETRY_S = 10.0
+"""A namespace that has too many names may have fewer soon; no event of the Tunnel's own says so."""
 SUMMED = (
     Condition.ACCEPTED,
     Condition.RESOLVED_REFS,
@@ -89,6 +91,7 @@ class TunnelReconciler:
         await self._write(given, claim, judgements)
         due = [context.settling_s] if context.settling_s else []
         due += [context.settings.secret_poll_s] if certificate else []
+        due += [QUOTA_RETRY_S] if claims.is_over_quota(claim) else []
         due += [given.proof.again_after.total_seconds()] if given.proof else []
         return min(due, default=None)
 
