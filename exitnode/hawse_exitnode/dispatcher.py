@@ -78,7 +78,8 @@ class Dispatcher:
         """Let deadlines pass."""
         busy: frozenset[int] = frozenset()
         if takeovers.any_yields(self.state):
-            busy = frozenset(link.link for link in self._core.snapshot().links if link.streams_open)
+            links = self._core.snapshot().links
+            busy = frozenset(link.link for link in links if link.streams_open and not link.suspect)
         self.feed(Tick(busy))
 
     def session_report(self) -> control_pb2.SessionReport:

@@ -237,7 +237,7 @@ class Tick:
     """Time passed."""
 
     busy: frozenset[int] = frozenset()
-    """Links with open streams; only if there are some in YIELDING."""
+    """Links with open streams that answer; only if there are some in YIELDING."""
 
 
 Event: TypeAlias = (

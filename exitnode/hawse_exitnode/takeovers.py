@@ -1,16 +1,15 @@
 """One slot, two sessions: the newer one takes over once it serves, and visitors lose nothing by it. Pure.
 
     Hello of a higher epoch --> both ACTIVE, only the older bound --Registered--> the newer bound, the older YIELDING
-    (or refused at once)                                                          --streams ended--> refused, closed
+                                            --streams ended, or the link is silent, or YIELD_S--> refused, closed
 
-If the newer one is lost before it registered, the older keeps the slot. A link over QUIC whose agent was killed looks
-like a live one until it was silent for seconds, so it is not waited for; over TCP the kernel tells at once, so what
-stands is live (an agent that moves from TCP to QUIC). Called by the session table.
+If the newer one is lost before it registered, the older keeps the slot. An agent that was killed and started again
+looks like one that moves: the core asks the older link whether it lives as soon as it serves nothing, and one that has
+not answered within a second is not waited for. Called by the session table.
 """
 
 import dataclasses
 
-from hawse_api.ir import core_pb2
 from hawse_exitnode import refusals
 from hawse_exitnode.session_state import Bind, Command, Fence, FenceKey, Link, Moment, Phase, State, Step
 
@@ -53,9 +52,6 @@ def complete(state: State, link: Link, now: Moment) -> Step:
     for earlier in [one for one in state.links.values() if one.phase is Phase.YIELDING and fence_key(one) == key]:
         state, more = _refuse(state, earlier, now, link.epoch)  # at most one waits for its streams
         commands += more
-    if old.transport != core_pb2.TRANSPORT_TCP:
-        state, more = _refuse(state, old, now, link.epoch)
-        return state, (*commands, *more)
     leaving = {"phase": Phase.YIELDING, "deadline": now.at + YIELD_S, "wanted": (), "registered": (), "relay": None}
     old = dataclasses.replace(old, **leaving)  # type: ignore[arg-type]  # fields by name
     return state.with_link(old), (*commands, Bind(old.id, ()))
@@ -72,7 +68,7 @@ def lost(state: State, link: Link, now: Moment) -> State:
 
 
 def tick(state: State, link: Link, busy: frozenset[int], now: Moment) -> Step | None:
-    """What is due for this link; None: nothing. `busy`: links with open streams."""
+    """What is due for this link; None: nothing. `busy`: links with open streams that are alive."""
     if link.phase is Phase.ACTIVE and link.predecessor and now.at >= link.register_by:
         return complete(state, link, now)
     if link.phase is Phase.YIELDING and link.deadline is not None:

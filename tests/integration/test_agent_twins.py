@@ -1,41 +1,17 @@
 """Two real agents with one credential: one serves, the other one says why it does not, and nobody fights."""
 
 import shutil
-import threading
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from support import loopback
 from support.loopback import Loopback
+from support.visits import Visits
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-HAND_OVER = {"HAWSE-1002", "HAWSE-1013"}
-
-
-class Visits:
-    """A visitor who asks without a pause while the block lasts."""
-
-    def __init__(self, made: Loopback, node: int) -> None:
-        self.made, self.node = made, node
-        self.seen: Counter[str] = Counter()
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Visits":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join()
-
-    def _run(self) -> None:
-        with self.made.visitor(self.node) as http:
-            while not self.ended.wait(0.01):
-                answer = http.get("/headers")
-                self.seen[answer.headers.get("x-hawse-error", str(answer.status_code))] += 1
+HAND_OVER = {"HAWSE-1013"}
+"""The first one ends at the first exit node that tells it, with what it carries for the other one."""
 
 
 def sessions(parts: Loopback) -> list[int]:

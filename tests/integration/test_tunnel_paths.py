@@ -22,6 +22,7 @@ from support.cores import (
     hello,
     link_request,
     linked,
+    peer,
     publish_shop,
     serve_visitors,
 )
@@ -89,6 +90,39 @@ async def test_a_black_hole_is_left_within_five_seconds_by_both_sides(node: Peer
     assert (down.link, down.by, down.reason) == (ours.link, EndedBy.TIMEOUT, "the agent has not answered for 3 s")
     assert (left.link, left.by) == (theirs.link, EndedBy.TIMEOUT)
     assert left.reason == "nothing was heard of the exit node for 4.5 s"
+
+
+def suspected(node: Peer) -> set[int]:
+    return {link.link for link in node.core.snapshot().links if link.suspect}
+
+
+async def test_a_link_that_its_agent_has_left_is_asked_at_once_whether_it_lives(node: Peer, ca: Ca) -> None:
+    """An exit node waits for the streams of a live one, and not for those of an agent that was killed."""
+    port = free_port()
+    await node.core.serve_links(f"127.0.0.1:{port}", ca.issue())
+    loop = asyncio.get_running_loop()
+    transport, relay = await loop.create_datagram_endpoint(
+        lambda: Relay(("127.0.0.1", port)), local_addr=("127.0.0.1", 0)
+    )
+    host, relay_port = transport.get_extra_info("sockname")
+    async with peer() as alive, peer() as dead:
+        links = {}
+        for one, address in ((alive, f"127.0.0.1:{port}"), (dead, f"{host}:{relay_port}")):
+            theirs = await one.core.dial(link_request(address, ca.issue("agent")))
+            one.core.send(theirs.link, hello())
+            frame = await node.wait(FrameReceived, lambda event: event.link not in links.values())
+            links[one.core] = frame.link
+            node.core.bind_link(frame.link, ["uid-1"])
+        relay.swallows = True
+        for link in links.values():
+            node.core.bind_link(link, [])
+        gone = links[dead.core]
+        async with asyncio.timeout(10):
+            while not (suspects := suspected(node)):  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.02)
+        assert suspects == {gone}
+        assert not [event for event in node.seen if isinstance(event, LinkDown)], "that is seen before it is lost"
+        transport.close()
 
 
 async def test_agents_and_visitors_share_a_tcp_port(

@@ -208,7 +208,7 @@ fn start(
         }
         Command::Dial(dial) => tasks.spawn(async move {
             match node.tunnel.dial(ticket, dial).await {
-                Ok(link) => link.run().await, // link_up is the answer
+                Ok(link) => Box::pin(link.run()).await, // link_up is the answer
                 Err(fault) => node.done(ticket, Err((fault.code(), fault.to_string()))),
             }
         }),

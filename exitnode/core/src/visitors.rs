@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hawse_edge::{AppStream, DialError, Dialer};
+use hawse_edge::{AppStream, DialError, Dialer, Path};
 use hawse_tunnel::{OpenError, Tunnel};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -38,6 +38,19 @@ pub struct LinkStream(hawse_tunnel::AppStream);
 impl AppStream for LinkStream {
     fn reset_code(&self) -> Option<u32> {
         self.0.reset_code()
+    }
+
+    fn path(&self) -> Arc<dyn Path> {
+        Arc::new(LinkPath(self.0.path().clone()))
+    }
+}
+
+#[derive(Debug)]
+struct LinkPath(hawse_tunnel::Path);
+
+impl Path for LinkPath {
+    fn is_current(&self) -> bool {
+        self.0.is_current()
     }
 }
 

@@ -473,6 +473,7 @@ class LinkStats(_message.Message):
     BYTES_IN_FIELD_NUMBER: _builtins.int
     BYTES_OUT_FIELD_NUMBER: _builtins.int
     TRANSPORT_FIELD_NUMBER: _builtins.int
+    SUSPECT_FIELD_NUMBER: _builtins.int
     link: _builtins.int
     rtt_ms: _builtins.int
     streams_open: _builtins.int
@@ -480,6 +481,8 @@ class LinkStats(_message.Message):
     bytes_in: _builtins.int
     bytes_out: _builtins.int
     transport: Global___Transport.ValueType
+    suspect: _builtins.bool
+    """Exit node: it was asked whether it lives, and has said nothing for a second."""
     def __init__(
         self,
         *,
@@ -490,10 +493,11 @@ class LinkStats(_message.Message):
         bytes_in: _builtins.int = ...,
         bytes_out: _builtins.int = ...,
         transport: Global___Transport.ValueType = ...,
+        suspect: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "link", b"link", "rtt_ms", b"rtt_ms", "streams_open", b"streams_open", "streams_total", b"streams_total", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "link", b"link", "rtt_ms", b"rtt_ms", "streams_open", b"streams_open", "streams_total", b"streams_total", "suspect", b"suspect", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,6 +54,8 @@ class Seen:
     welcomed: bool = False
     over: bool = False
     """It was refused or closed by the exit node; it may still be up."""
+    yields: bool = False
+    """A newer session has its slot; its streams may end."""
     offered: frozenset[str] = frozenset()
     ever_offered: frozenset[str] = frozenset()
     visitors_of: frozenset[str] = frozenset()
@@ -64,7 +66,7 @@ class Seen:
 
     @property
     def live(self) -> bool:
-        return self.welcomed and not self.over
+        return self.welcomed and not self.over and not self.yields
 
 
 class Fencing(RuleBasedStateMachine):
@@ -90,6 +92,14 @@ class Fencing(RuleBasedStateMachine):
                     self.links[link].over = True
                 case Send(link, frame):
                     self.told(self.links[link], frame)
+        for key, known in self.script.state.links.items():
+            self.yields(self.links[key], known.phase is Phase.YIELDING)
+
+    def yields(self, link: Seen, now: bool) -> None:
+        if now and not link.yields:
+            rivals = [other for other in self.links.values() if other.place == link.place and other.live]
+            assert any(rival.epoch > link.epoch for rival in rivals), "it has nobody to yield to"
+        link.yields = now
 
     def told(self, link: Seen, frame: frames_pb2.Frame) -> None:
         assert not link.over, "a frame after the refusal"
@@ -103,7 +113,7 @@ class Fencing(RuleBasedStateMachine):
                 link.over = True
 
     def pick(self, number: int, *, live: bool) -> int | None:
-        found = [key for key, link in self.links.items() if not link.over and link.live is live]
+        found = [key for key, link in self.links.items() if not link.over and not link.yields and link.live is live]
         return found[number % len(found)] if found else None
 
     def dial(self, who: spiffe.AgentId) -> int:

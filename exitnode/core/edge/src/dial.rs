@@ -3,7 +3,7 @@
 //! The edge knows agents, sessions and links only through these traits. hawse-core implements them with the tunnel's
 //! session table; the edge's tests with plain TCP. Nothing here opens anything.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -27,6 +27,16 @@ pub trait Dialer: Clone + Send + Sync + 'static {
 pub trait AppStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// After a read or write error: the HAWSE number with which the agent reset the stream (1003 ...), if it did.
     fn reset_code(&self) -> Option<u32>;
+
+    /// Asked before each further request on the connection, which may outlive the session of the agent that opened it.
+    fn path(&self) -> Arc<dyn Path>;
+}
+
+/// What a stream runs over, seen from the pool that keeps its connection to the app.
+pub trait Path: Debug + Send + Sync {
+    /// New requests may still take it. False once the agent has moved to another link, or when this one may be dead: what
+    /// runs may end, and nothing is begun. Called for each request: must be cheap.
+    fn is_current(&self) -> bool;
 }
 
 /// Why no stream could be opened.

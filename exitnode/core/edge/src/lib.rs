@@ -34,6 +34,6 @@ pub use agents::AgentHandshake;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 
-pub use dial::{AppStream, DialError, Dialer};
+pub use dial::{AppStream, DialError, Dialer, Path};
 pub use edge::Edge;
 pub use listener::{BindError, Listening};

@@ -142,8 +142,8 @@ pub(crate) const POOL_GOODBYE: Duration = Duration::from_secs(2);
 /// A request that could not be sent again takes a pooled connection only if it was idle for less. Common apps close idle
 /// connections after 2 to 5 s (gunicorn 2, uvicorn and Node 5), and a request that meets the close is lost.
 pub(crate) const POOL_FRESH: Duration = Duration::from_secs(1);
-/// How often idle connections to apps are looked through.
-pub(crate) const POOL_SWEEP: Duration = Duration::from_secs(5);
+/// How often idle connections to apps are looked through. Those over a link that its agent has left keep it from ending.
+pub(crate) const POOL_SWEEP: Duration = Duration::from_secs(1);
 /// Fields in the head of an app's answer. More: 502, HAWSE-1014.
 pub(crate) const APP_HEADERS: usize = 128;
 /// Bytes of the head of an app's answer, and what is read ahead of a body. More of a head: 502, HAWSE-1014.

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::fault::link_down;
 use crate::identity::{Identity, IdentityError};
 use crate::limits::{CLOSE_GRACE, TUNNELS_PER_LINK};
-use crate::link::{Control, Link, run_control};
+use crate::link::{Control, Link, Path, run_control};
 use crate::sessions::{LinkId, Sessions};
 use crate::stream::{self, AppStream, OpenError};
 use crate::transport::{Connection, Stream};
@@ -85,8 +85,10 @@ impl Tunnel {
     pub fn bind_link(&self, link: u64, tunnel_uids: Vec<String>) {
         let now = Instant::now().into_std();
         let mut state = self.state();
-        if state.links.contains_key(&link) {
-            state.sessions.bind(link, tunnel_uids, now);
+        if let Some(known) = state.links.get(&link).cloned()
+            && state.sessions.bind(link, tunnel_uids, now)
+        {
+            known.leave();
         }
     }
 
@@ -120,8 +122,8 @@ impl Tunnel {
     /// # Errors
     /// No link serves the tunnel, or none could open a stream.
     pub async fn open(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
-        let links = self.links_of(tunnel_uid);
-        stream::open(&links, tunnel_uid, visitor).await
+        let paths = self.paths_to(tunnel_uid);
+        stream::open(&paths, tunnel_uid, visitor).await
     }
 
     /// How long ago a tunnel had a link: zero if it has one.
@@ -203,7 +205,10 @@ impl Tunnel {
         };
         let ended = async {
             let end = link.connection.closed().await;
-            self.state().sessions.unbind(link.id, Instant::now().into_std());
+            let mut state = self.state();
+            state.sessions.unbind(link.id, Instant::now().into_std());
+            link.leave();
+            drop(state);
             end
         };
         let watched = async {
@@ -237,12 +242,14 @@ impl Tunnel {
         !state.closed
     }
 
-    fn links_of(&self, tunnel_uid: &str) -> Vec<Arc<Link>> {
+    fn paths_to(&self, tunnel_uid: &str) -> Vec<Path> {
         let state = self.state();
         let ids = state.sessions.links(tunnel_uid);
-        let mut links: Vec<Arc<Link>> = ids.iter().filter_map(|id| state.links.get(id).cloned()).collect();
-        links.sort_by_key(|link| link.suspect.load(Relaxed));
-        links
+        let mut paths: Vec<Path> = (ids.iter().filter_map(|id| state.links.get(id)))
+            .map(Path::new)
+            .collect();
+        paths.sort_by_key(|path| path.link.suspect.load(Relaxed));
+        paths
     }
 
     fn link(&self, id: LinkId) -> Option<Arc<Link>> {

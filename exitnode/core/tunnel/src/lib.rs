@@ -39,6 +39,7 @@ pub use dial::{Dial, Dialed};
 pub use fault::{DialFault, ListenFault};
 pub use hub::{Events, Tunnel};
 pub use identity::{Identity, IdentityError};
+pub use link::Path;
 pub use server::{AgentHandshake, Listening};
 pub use stream::{AppStream, OpenError};
 pub use tls::{ALPN_ENROL, ALPN_LINK};

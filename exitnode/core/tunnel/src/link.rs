@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hawse_proto::core::LinkStats;
 use hawse_proto::frame::{self, FrameDecoder, FrameError};
 use hawse_proto::{codes, limits::FRAME_MAX_BYTES};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::hub::Events;
@@ -49,11 +49,39 @@ pub(crate) struct Link {
     pub(crate) apps: Mutex<HashMap<String, (String, u16)>>,
     /// Exit node: a probe has waited for its answer for a while.
     pub(crate) suspect: AtomicBool,
+    /// Exit node: counts how often it stopped serving a tunnel.
+    left: AtomicU64,
+    /// Exit node: it just stopped serving one.
+    pub(crate) left_one: Notify,
     /// Exit node: room for streams of visitors; one more is left for a probe.
     pub(crate) room: Arc<Semaphore>,
     outbox: mpsc::Sender<Outgoing>,
     /// What we close with; set once.
     closing: OnceLock<Closing>,
+}
+
+/// A link as one who opens a stream found it: serving the tunnel.
+#[derive(Debug, Clone)]
+pub struct Path {
+    pub(crate) link: Arc<Link>,
+    left: u64,
+}
+
+impl Path {
+    /// Only while the table of sessions is locked, so that the link serves what it was found for.
+    pub(crate) fn new(link: &Arc<Link>) -> Self {
+        Self {
+            link: link.clone(),
+            left: link.left.load(Relaxed),
+        }
+    }
+
+    /// It still serves the tunnel, and nothing speaks against its life. Also false when it has left another tunnel since:
+    /// that costs a new stream, and spares a look into the table for each request.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.left == self.link.left.load(Relaxed) && !self.link.suspect.load(Relaxed)
+    }
 }
 
 /// How we end a link.
@@ -82,6 +110,8 @@ impl Link {
             counters: Arc::default(),
             apps: Mutex::default(),
             suspect: AtomicBool::new(false),
+            left: AtomicU64::new(0),
+            left_one: Notify::new(),
             room: Arc::new(Semaphore::new(STREAMS_PER_LINK as usize - 1)),
             outbox,
             closing: OnceLock::new(),
@@ -146,6 +176,12 @@ impl Link {
             .cloned()
     }
 
+    /// It no longer serves all the tunnels that it served.
+    pub(crate) fn leave(&self) {
+        self.left.fetch_add(1, Relaxed);
+        self.left_one.notify_one();
+    }
+
     pub(crate) fn stats(&self) -> LinkStats {
         LinkStats {
             link: self.id,
@@ -155,6 +191,7 @@ impl Link {
             bytes_in: self.counters.bytes_in.load(Relaxed),
             bytes_out: self.counters.bytes_out.load(Relaxed),
             transport: self.connection.transport().into(),
+            suspect: self.suspect.load(Relaxed),
         }
     }
 

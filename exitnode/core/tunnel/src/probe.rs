@@ -91,7 +91,8 @@ impl Prober {
         self.silence.next_look(due)
     }
 
-    fn ask(&mut self, now: Instant) -> Verdict {
+    /// Asks before its time.
+    pub(crate) fn ask(&mut self, now: Instant) -> Verdict {
         self.asked.get_or_insert(now);
         self.silence.sent = now;
         Verdict::Ask

@@ -3,6 +3,7 @@
 //! probe.rs decides; this is its shell, one for each link of hawse/1. Called by hub.rs.
 
 use std::future::pending;
+use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,8 +19,13 @@ use crate::transport::Broken;
 pub(crate) async fn probe(link: &Link) {
     let mut prober = Prober::new(now(), link.connection.signs());
     let mut answer: Option<Answer<'_>> = None;
+    let mut ask_now = false;
     loop {
-        let verdict = prober.look(now(), link.connection.signs());
+        let verdict = if mem::take(&mut ask_now) {
+            prober.ask(now())
+        } else {
+            prober.look(now(), link.connection.signs())
+        };
         link.suspect.store(verdict == Verdict::Suspect, Relaxed);
         match verdict {
             Verdict::Lost => break,
@@ -33,6 +39,8 @@ pub(crate) async fn probe(link: &Link) {
                 prober.answered();
             }
             () = sleep_until(prober.next_look().into()) => {}
+            // Its agent is elsewhere: whether the streams that are still here are worth waiting for is to be known soon.
+            () = link.left_one.notified() => ask_now = true,
         }
     }
     let seconds = PROBE_TIMEOUT.as_secs();

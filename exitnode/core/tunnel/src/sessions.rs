@@ -21,16 +21,17 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// `link` serves exactly these tunnels from now on.
-    pub(crate) fn bind(&mut self, link: LinkId, mut tunnels: Vec<String>, now: Instant) {
+    /// `link` serves exactly these tunnels from now on. True: it served another one before.
+    pub(crate) fn bind(&mut self, link: LinkId, mut tunnels: Vec<String>, now: Instant) -> bool {
         tunnels.sort_unstable();
         tunnels.dedup();
         tunnels.truncate(TUNNELS_PER_LINK);
         let before = self.by_link.insert(link, tunnels.clone()).unwrap_or_default();
-        for tunnel in before
-            .into_iter()
+        let left: Vec<String> = (before.into_iter())
             .filter(|tunnel| tunnels.binary_search(tunnel).is_err())
-        {
+            .collect();
+        let leaves = !left.is_empty();
+        for tunnel in left {
             self.leave(link, tunnel, now);
         }
         for tunnel in tunnels {
@@ -40,6 +41,7 @@ impl Sessions {
                 links.insert(place, link);
             }
         }
+        leaves
     }
 
     /// `link` is gone.

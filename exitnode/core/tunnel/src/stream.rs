@@ -6,7 +6,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
@@ -17,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::limits::OPEN_TIMEOUT;
-use crate::link::{Counters, Link};
+use crate::link::{Counters, Path};
 use crate::transport::{Broken, RecvHalf, SendHalf, Stream};
 
 /// Why there is no stream.
@@ -31,13 +30,13 @@ pub enum OpenError {
     LinkLost(String),
 }
 
-/// Opens a stream on the first of `links` that can: nothing was sent to the app before, so trying the next is safe.
+/// Opens a stream on the first of `paths` that can: nothing was sent to the app before, so trying the next is safe.
 /// Cancel safe: a stream that was half open is reset.
-pub(crate) async fn open(links: &[Arc<Link>], tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
+pub(crate) async fn open(paths: &[Path], tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
     let opening = stream_open::build(tunnel_uid, visitor).map_err(|why| OpenError::LinkLost(why.to_string()))?;
     let mut last = OpenError::NoAgent;
-    for link in links {
-        match timeout(OPEN_TIMEOUT, open_on(link, opening.clone())).await {
+    for path in paths {
+        match timeout(OPEN_TIMEOUT, open_on(path, opening.clone())).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(why)) => last = OpenError::LinkLost(why),
             Err(_) => last = OpenError::LinkLost("the agent has no room for another stream".to_owned()),
@@ -46,11 +45,12 @@ pub(crate) async fn open(links: &[Arc<Link>], tunnel_uid: &str, visitor: SocketA
     Err(last)
 }
 
-async fn open_on(link: &Link, opening: Bytes) -> Result<AppStream, String> {
+async fn open_on(path: &Path, opening: Bytes) -> Result<AppStream, String> {
+    let link = &path.link;
     let full = |_| "the link is closing".to_owned();
     let place = link.room.clone().acquire_owned().await.map_err(full)?;
     let halves = link.connection.open().await.map_err(|why| why.to_string())?;
-    let mut stream = AppStream::new(halves, link.counters.clone(), place);
+    let mut stream = AppStream::new(halves, path.clone(), place);
     stream.send.write(opening).await.map_err(|why| why.to_string())?;
     Ok(stream)
 }
@@ -60,20 +60,21 @@ async fn open_on(link: &Link, opening: Bytes) -> Result<AppStream, String> {
 pub struct AppStream {
     send: SendHalf,
     recv: RecvHalf,
-    counters: Arc<Counters>,
+    path: Path,
     reset: Option<u32>,
     sent_all: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl AppStream {
-    fn new((send, recv): Stream, counters: Arc<Counters>, place: OwnedSemaphorePermit) -> Self {
+    fn new((send, recv): Stream, path: Path, place: OwnedSemaphorePermit) -> Self {
+        let counters = &path.link.counters;
         counters.streams_open.fetch_add(1, Relaxed);
         counters.streams_total.fetch_add(1, Relaxed);
         Self {
             send,
             recv,
-            counters,
+            path,
             reset: None,
             sent_all: false,
             _place: place,
@@ -84,6 +85,16 @@ impl AppStream {
     #[must_use]
     pub fn reset_code(&self) -> Option<u32> {
         self.reset
+    }
+
+    /// What it runs over.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.path.link.counters
     }
 
     fn note(&mut self, broken: Broken) -> io::Error {
@@ -98,7 +109,7 @@ impl AsyncRead for AppStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = ready!(self.recv.poll_read(cx, buf));
-        self.counters
+        self.counters()
             .bytes_out
             .fetch_add((buf.filled().len() - before) as u64, Relaxed);
         Poll::Ready(outcome.map_err(|broken| self.note(broken)))
@@ -109,7 +120,7 @@ impl AsyncWrite for AppStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = ready!(self.send.poll_write(cx, buf));
         let written = outcome.map_err(|broken| self.note(broken))?;
-        self.counters.bytes_in.fetch_add(written as u64, Relaxed);
+        self.counters().bytes_in.fetch_add(written as u64, Relaxed);
         Poll::Ready(Ok(written))
     }
 
@@ -127,7 +138,7 @@ impl AsyncWrite for AppStream {
 
 impl Drop for AppStream {
     fn drop(&mut self) {
-        self.counters.streams_open.fetch_sub(1, Relaxed);
+        self.counters().streams_open.fetch_sub(1, Relaxed);
         if !self.sent_all {
             self.send.reset(0);
         }

@@ -10,7 +10,7 @@ use super::Outcome;
 use crate::{
     body::Body,
     caps::Caps,
-    dial::{AppStream, DialError, Dialer},
+    dial::{AppStream, DialError, Dialer, Path},
     fault::Fault,
     route::{Routes, Tunnel},
     rules::Authority,
@@ -36,9 +36,19 @@ impl Dialer for NoDialer {
     }
 }
 
+impl Path for () {
+    fn is_current(&self) -> bool {
+        true
+    }
+}
+
 impl AppStream for tokio::io::DuplexStream {
     fn reset_code(&self) -> Option<u32> {
         None
+    }
+
+    fn path(&self) -> Arc<dyn Path> {
+        Arc::new(())
     }
 }
 

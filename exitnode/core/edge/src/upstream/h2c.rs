@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     body::{Body, BoxError},
-    dial::Dialer,
+    dial::{AppStream, Dialer, Path},
     fault::{BodyFault, Fault},
     layers::Outcome,
     limits,
@@ -43,14 +43,24 @@ use crate::{
 pub(crate) struct Channel {
     sender: SendRequest<Body>,
     fate: Arc<Fate>,
+    path: Arc<dyn Path>,
     /// The connection lives while a clone does.
     alive: Arc<oneshot::Sender<Infallible>>,
     used: Instant,
 }
 
 impl Channel {
-    /// Nobody uses it, and nobody has for a while.
-    pub(super) fn is_idle(&self, now: Instant) -> bool {
+    /// It can take another request, and should.
+    fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && self.path.is_current()
+    }
+
+    /// The pool need not keep it: nobody has used it for a while, or nobody should any more. Who does goes on.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        !self.is_usable() || self.is_idle(now)
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
         Arc::strong_count(&self.alive) == 1 && now.saturating_duration_since(self.used) > limits::POOL_IDLE_TIMEOUT
     }
 }
@@ -82,7 +92,7 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcom
 async fn connect<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<(Channel, bool), Fault> {
     let mut slot = about.tunnel.pool.h2c.lock().await;
     if let Some(channel) = slot.as_mut()
-        && !channel.sender.is_closed()
+        && channel.is_usable()
     {
         channel.used = Instant::now();
         return Ok((channel.clone(), true));
@@ -107,7 +117,7 @@ async fn forget(about: &About, channel: &Channel) {
 
 async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fault> {
     let stream = up.dial(&about.tunnel, &about.connection).await?;
-    let fate = Arc::new(Fate::default());
+    let (fate, path) = (Arc::new(Fate::default()), stream.path());
     let io = TokioIo::new(Tracked::new(stream, fate.clone()));
     let (sender, connection) = Builder::new(Spawner(up.tasks.clone()))
         .timer(TokioTimer::new())
@@ -127,6 +137,7 @@ async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fau
     Ok(Channel {
         sender,
         fate,
+        path,
         alive: Arc::new(alive),
         used: Instant::now(),
     })

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     body::{self, Body, BoxError},
-    dial::Dialer,
+    dial::{AppStream, Dialer, Path},
     fault::{BodyFault, Fault},
     layers::Outcome,
     limits,
@@ -46,12 +46,14 @@ use crate::{
 pub(crate) struct Channel {
     sender: SendRequest<Body>,
     fate: Arc<Fate>,
+    path: Arc<dyn Path>,
     alive: oneshot::Sender<()>,
 }
 
 impl Channel {
-    pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+    /// It can take another request, and should.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && self.path.is_current()
     }
 
     /// Ends an idle connection in order: apps log a reset as an error.
@@ -195,7 +197,7 @@ async fn connect<D: Dialer>(
 
 async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fault> {
     let stream = up.dial(&about.tunnel, &about.connection).await?;
-    let fate = Arc::new(Fate::default());
+    let (fate, path) = (Arc::new(Fate::default()), stream.path());
     let io = TokioIo::new(Tracked::new(stream, fate.clone()));
     let (sender, connection) = Builder::new()
         .max_headers(limits::APP_HEADERS)
@@ -214,7 +216,12 @@ async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fau
             }
         }
     });
-    Ok(Channel { sender, fate, alive })
+    Ok(Channel {
+        sender,
+        fate,
+        path,
+        alive,
+    })
 }
 
 /// Another request like this one, which has no body.
@@ -246,7 +253,6 @@ impl AppBody {
         if let Some(Hold { channel, sent, pool }) = self.hold.take()
             // An answer before the end of the request: the rest of its body is still under way on this connection.
             && sent.is_whole()
-            && channel.is_open()
         {
             pool.put(Instant::now(), channel);
         }

@@ -32,24 +32,24 @@ impl Pool {
         } else {
             limits::POOL_FRESH
         };
-        let resting = self.shelf().take(now, freshness, Resting::is_open);
+        let resting = self.shelf().take(now, freshness, Resting::is_usable);
         resting.and_then(|mut resting| resting.0.take())
     }
 
-    /// Keeps a connection whose exchange is over.
+    /// Keeps a connection whose exchange is over, if it may serve another.
     pub(super) fn put(&self, now: Instant, channel: http1::Channel) {
-        if self.is_closed() {
+        if self.is_closed() || !channel.is_usable() {
             return channel.retire();
         }
         self.shelf()
             .put(now, Resting(Some(channel)), limits::POOL_IDLE_PER_TUNNEL);
     }
 
-    /// Closes what was idle for too long.
+    /// Closes what was idle for too long, and what runs over a link that the agent has left.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.shelf().expire(now, limits::POOL_IDLE_TIMEOUT);
+        self.shelf().sweep(now, limits::POOL_IDLE_TIMEOUT, Resting::is_usable);
         if let Ok(mut slot) = self.h2c.try_lock()
-            && slot.as_ref().is_some_and(|channel| channel.is_idle(now))
+            && slot.as_ref().is_some_and(|channel| channel.is_over(now))
         {
             *slot = None;
         }
@@ -80,8 +80,8 @@ impl Pool {
 struct Resting(Option<http1::Channel>);
 
 impl Resting {
-    fn is_open(&self) -> bool {
-        self.0.as_ref().is_some_and(http1::Channel::is_open)
+    fn is_usable(&self) -> bool {
+        self.0.as_ref().is_some_and(http1::Channel::is_usable)
     }
 }
 
@@ -125,14 +125,10 @@ impl<T> Shelf<T> {
         self.0.push_back((now, item));
     }
 
-    fn expire(&mut self, now: Instant, age: Duration) {
-        while self
-            .0
-            .front()
-            .is_some_and(|(since, _)| now.saturating_duration_since(*since) > age)
-        {
-            self.0.pop_front();
-        }
+    /// Drops what is old or not usable.
+    fn sweep(&mut self, now: Instant, age: Duration, usable: impl Fn(&T) -> bool) {
+        self.0
+            .retain(|(since, item)| now.saturating_duration_since(*since) <= age && usable(item));
     }
 }
 
@@ -181,10 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn the_old_expire() {
+    fn the_old_and_the_unusable_are_swept_out() {
         let now = now();
-        let mut shelf = shelf(now, &[(31, 1), (30, 2), (1, 3)]);
-        shelf.expire(now, SECOND * 30);
-        assert_eq!(shelf.0.iter().map(|(_, item)| *item).collect::<Vec<_>>(), [2, 3]);
+        let mut shelf = shelf(now, &[(31, 1), (30, 2), (9, 3), (1, 4)]);
+        shelf.sweep(now, SECOND * 30, |n| *n != 3);
+        assert_eq!(shelf.0.iter().map(|(_, item)| *item).collect::<Vec<_>>(), [2, 4]);
     }
 }

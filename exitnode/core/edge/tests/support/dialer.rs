@@ -4,12 +4,15 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
-use hawse_edge::{AppStream, DialError, Dialer};
+use hawse_edge::{AppStream, DialError, Dialer, Path};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,11 +24,29 @@ pub struct TestStream {
     /// After this many bytes from the app the stream fails with the code (0 = no code).
     fail: Option<(usize, u32)>,
     failed: Option<u32>,
+    path: Arc<TestPath>,
+}
+
+/// Current until the test says that the agent has moved.
+#[derive(Debug)]
+struct TestPath {
+    moves: Arc<AtomicUsize>,
+    opened_after: usize,
+}
+
+impl Path for TestPath {
+    fn is_current(&self) -> bool {
+        self.moves.load(Relaxed) == self.opened_after
+    }
 }
 
 impl AppStream for TestStream {
     fn reset_code(&self) -> Option<u32> {
         self.failed.filter(|code| *code != 0)
+    }
+
+    fn path(&self) -> Arc<dyn Path> {
+        self.path.clone()
     }
 }
 
@@ -76,6 +97,8 @@ pub struct DialerState {
     pub(super) app: SocketAddr,
     pub(super) how: Mutex<Dial>,
     pub(super) opened: Mutex<usize>,
+    /// How often the agent has moved to another link.
+    pub(super) moves: Arc<AtomicUsize>,
 }
 
 impl Dialer for TcpDialer {
@@ -91,6 +114,10 @@ impl Dialer for TcpDialer {
             Dial::Fails(after, code) => Some((after, code)),
         };
         *self.0.opened.lock().unwrap() += 1;
+        let path = TestPath {
+            opened_after: self.0.moves.load(Relaxed),
+            moves: self.0.moves.clone(),
+        };
         let tcp = TcpStream::connect(self.0.app)
             .await
             .map_err(|error| DialError::LinkLost(error.to_string()))?;
@@ -98,6 +125,7 @@ impl Dialer for TcpDialer {
             tcp,
             fail,
             failed: None,
+            path: Arc::new(path),
         })
     }
 

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -92,6 +92,7 @@ impl Scene {
             app: app_addr,
             how: Mutex::default(),
             opened: Mutex::default(),
+            moves: Arc::default(),
         };
         let dialer = TcpDialer(Arc::new(state));
         let edge = Edge::new(dialer.clone());
@@ -131,6 +132,11 @@ impl Scene {
 
     pub fn dial(&self, how: Dial) {
         *self.dialer.0.how.lock().unwrap() = how;
+    }
+
+    /// The agent is on another link from now on: streams that are open run over the one that it left.
+    pub fn move_agent(&self) {
+        self.dialer.0.moves.fetch_add(1, Relaxed);
     }
 
     /// Streams that the edge opened so far.

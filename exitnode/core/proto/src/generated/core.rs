@@ -193,6 +193,9 @@ pub struct LinkStats {
     pub bytes_out: u64,
     #[prost(enumeration = "Transport", tag = "7")]
     pub transport: i32,
+    /// Exit node: it was asked whether it lives, and has said nothing for a second.
+    #[prost(bool, tag = "8")]
+    pub suspect: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
