@@ -4,6 +4,7 @@ The edge's bounds are 10 s for a handshake, for a head and for a body's first by
 side by side, so that this takes one such time and not eight.
 """
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
+from support import http3, http3_raw
 from support.attack import DATA, END_HEADERS, HEADERS, Scene, frame
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
@@ -138,8 +140,13 @@ def test_whoever_takes_his_time_is_cut_off_while_others_are_served(scene: Scene)
     scene.app_is_left()
 
 
-def test_a_dripping_body_over_http2_is_ended(scene: Scene) -> None:
-    """The stream ends with 408; the connection serves the next."""
+async def test_what_drips_over_http2_and_3_is_ended_and_the_connection_goes_on(scene: Scene) -> None:
+    """Bodies end with 408. A head over HTTP/3 is a stream of its own, which is reset."""
+    await asyncio.gather(asyncio.to_thread(drip_over_http2, scene), drip_over_http3(scene))
+    scene.app_is_left()
+
+
+def drip_over_http2(scene: Scene) -> None:
     with scene.h2() as client:
         client.send(frame(HEADERS, END_HEADERS, 1, client.block("POST", "/slow", ("content-length", "100000"))))
         begun, status = time.monotonic(), b""
@@ -151,6 +158,30 @@ def test_a_dripping_body_over_http2_is_ended(scene: Scene) -> None:
         assert b"408" in status or b"\x00\x7f" in status or status[:1] in (b"\x48", b"\x08"), status
         client.send(frame(HEADERS, END_HEADERS | 1, 3, client.block("GET", "/after")))
         assert any(kind == DATA and payload == b"GET /after" for kind, _, _, payload in client.frames(2))
+
+
+async def drip_over_http3(scene: Scene) -> None:
+    def head(method: str, *more: tuple[str, str]) -> bytes:
+        usual = [(":method", method), (":scheme", "https"), (":authority", scene.host), (":path", "/slow")]
+        return http3_raw.head([*usual, *more])
+
+    async with http3_raw.connect(scene.made) as client:
+        client.uni(http3_raw.CONTROL, http3_raw.SETTINGS)
+        get = head("GET")
+        dripping = {
+            client.ask(get[:10], end=False): ([get[at : at + 1] for at in range(10, 60)], "reset 0x10d"),
+            client.ask(head("POST"), end=False): ([http3.frame(0, b"b")] * 60, "408"),
+            client.ask(head("POST", ("content-length", "100000")), end=False): ([http3.frame(0, b"b")] * 60, "408"),
+        }
+        for drop in range(50):
+            for stream, (drops, _) in dripping.items():
+                client.more(stream, drops[drop])
+            await asyncio.sleep(0.4)
+            if all(stream in client.over for stream in dripping):
+                break
+        ends = [await client.outcome(stream) for stream in dripping]
+        assert ends == [end for _, end in dripping.values()]
+        assert await client.outcome(client.ask(get)) == "200"
 
 
 def test_connections_past_the_cap_of_an_address_are_closed_and_others_are_served(scene: Scene) -> None:

@@ -20,7 +20,7 @@ use crate::{
     body::Body,
     front::{Front, reader::OwedBody},
     limits,
-    patience::Stalling,
+    patience::{Clock, Stalling},
     stalls::Stalls,
     visit::{Arrival, Connection},
 };
@@ -97,7 +97,7 @@ async fn answer(
     if expects_continue(&request) {
         let mut go_on = Response::new(());
         *go_on.status_mut() = StatusCode::CONTINUE;
-        sending.send_response(go_on).await.ok()?;
+        send_head(&mut sending, go_on).await?;
     }
     let arrival = Arrival {
         connection: connection.clone(),
@@ -113,7 +113,7 @@ async fn answer(
     ) {
         head.headers.insert(header::DATE, now);
     }
-    sending.send_response(Response::from_parts(head, ())).await.ok()?;
+    send_head(&mut sending, Response::from_parts(head, ())).await?;
     if !body.is_end_stream() {
         let mut body = OwedBody::new(body, running);
         while let Some(frame) = body.frame().await {
@@ -130,6 +130,15 @@ async fn answer(
     }
     sending.finish().await.ok()?;
     Some(sending)
+}
+
+/// Unlike in HTTP/2 a head needs room too: a visitor who gives none is waited for, and counts as one who stopped reading.
+async fn send_head(sending: &mut RequestStream<Sending, Bytes>, head: Response<()>) -> Option<()> {
+    let clock = Clock::of_task().unwrap_or_default();
+    clock.owe(Some(0));
+    let sent = sending.send_response(head).await;
+    clock.owe(None);
+    sent.ok()
 }
 
 fn expects_continue(request: &Request<Body>) -> bool {

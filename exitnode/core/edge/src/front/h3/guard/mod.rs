@@ -2,7 +2,8 @@
 //!
 //! h3 is generic over its QUIC transport, so this is a transport over quinn. Not h3-quinn's: that one hides the streams'
 //! STOP_SENDING, ends a dropped answer as if it were whole, and allocates for each read. One file a concern: sieve (frames of
-//! a stream), fields (field sections), ledger (cost of a connection), receiving, sending, streams (h3's traits on quinn's).
+//! a stream), fields (field sections), ledger (cost of a connection), unidirectional (which of those streams are h3's), receiving,
+//! sending, streams (h3's traits on quinn's).
 
 mod fields;
 #[cfg(feature = "fuzzing")]
@@ -12,6 +13,7 @@ mod receiving;
 mod sending;
 mod sieve;
 mod streams;
+mod unidirectional;
 
 use std::{
     pin::Pin,
@@ -32,8 +34,7 @@ pub(super) use self::{
     sending::Sending,
     streams::{Left, RequestStream, Watch},
 };
-use crate::limits;
-
+use unidirectional::Unidirectional;
 /// A future of quinn that outlives one poll.
 type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, ConnectionError>> + Send>>;
 
@@ -44,22 +45,19 @@ pub(super) struct Guarded {
     /// Bytes of one field section.
     section_bytes: u64,
     requests: Option<Waiting<(quinn::SendStream, quinn::RecvStream)>>,
-    others: Option<Waiting<quinn::RecvStream>>,
+    others: Unidirectional,
     opening: Option<Waiting<quinn::SendStream>>,
-    /// Unidirectional streams so far: three are the protocol's.
-    seen: u32,
 }
 
 impl Guarded {
     pub(super) fn new(quic: quinn::Connection, ledger: Arc<Ledger>, section_bytes: u64) -> Self {
         Self {
+            others: Unidirectional::new(quic.clone(), ledger.clone()),
             quic,
             ledger,
             section_bytes,
             requests: None,
-            others: None,
             opening: None,
-            seen: 0,
         }
     }
 }
@@ -80,14 +78,7 @@ impl quic::Connection<Bytes> for Guarded {
     type OpenStreams = Closer;
 
     fn poll_accept_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Receiving, ConnectionErrorIncoming>> {
-        let quic = self.quic.clone();
-        let accept = || -> Waiting<_> { Box::pin(async move { quic.accept_uni().await }) };
-        let stream = ready!(poll(&mut self.others, accept, cx)).map_err(connection_error)?;
-        self.seen = self.seen.saturating_add(1);
-        if self.seen > limits::H3_UNI_STREAMS {
-            self.ledger.waste(1);
-        }
-        Poll::Ready(Ok(Receiving::unidirectional(stream, self.ledger.clone())))
+        self.others.poll_control(cx).map_err(connection_error)
     }
 
     fn poll_accept_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<RequestStream, ConnectionErrorIncoming>> {

@@ -23,6 +23,8 @@ use crate::limits;
 /// What arrives on a stream.
 pub(in crate::front::h3) struct Receiving {
     stream: quinn::RecvStream,
+    /// What was read before, and not sifted yet.
+    first: Bytes,
     sieve: Sieve,
     ledger: Arc<Ledger>,
     /// Bytes that the ledger knows this stream to keep.
@@ -42,14 +44,17 @@ impl Receiving {
         Self::new(stream, ledger, Sieve::request(section_bytes), Some(request))
     }
 
-    pub(super) fn unidirectional(stream: quinn::RecvStream, ledger: Arc<Ledger>) -> Self {
-        let sieve = Sieve::unidirectional(limits::H3_CONTROL_FRAME_BYTES);
-        Self::new(stream, ledger, sieve, None)
+    /// Of the control stream, of which `first` came with the type.
+    pub(super) fn control(stream: quinn::RecvStream, first: Bytes, ledger: Arc<Ledger>) -> Self {
+        let mut receiving = Self::new(stream, ledger, Sieve::control(limits::H3_CONTROL_FRAME_BYTES), None);
+        receiving.first = first;
+        receiving
     }
 
     fn new(stream: quinn::RecvStream, ledger: Arc<Ledger>, sieve: Sieve, request: Option<Arc<Shared>>) -> Self {
         Self {
             stream,
+            first: Bytes::new(),
             sieve,
             ledger,
             kept: 0,
@@ -78,7 +83,14 @@ impl Receiving {
         let (code, reason): (_, &'static str) = match refusal {
             Refusal::TooLarge => (Code::H3_EXCESSIVE_LOAD, "a frame is too large"),
             Refusal::Unexpected => (Code::H3_FRAME_UNEXPECTED, "a frame may not stand there"),
-            Refusal::Truncated => (Code::H3_FRAME_ERROR, "the stream ended within a frame"),
+            Refusal::Truncated => (
+                Code::H3_FRAME_ERROR,
+                "a frame is not whole, or has another length than its content",
+            ),
+            Refusal::NoSettings => (
+                Code::H3_MISSING_SETTINGS,
+                "the control stream does not begin with SETTINGS",
+            ),
             Refusal::Undecodable => (Code::QPACK_DECOMPRESSION_FAILED, "a field section cannot be decoded"),
             Refusal::Malformed => {
                 if let Some(request) = &self.request {
@@ -94,9 +106,12 @@ impl Receiving {
     fn broken(&self, error: ReadError) -> StreamErrorIncoming {
         match error {
             ReadError::Reset(code) => {
-                if let Some(request) = &self.request {
-                    count(request, &self.ledger);
-                }
+                let Some(request) = &self.request else {
+                    self.ledger
+                        .close(Code::H3_CLOSED_CRITICAL_STREAM, b"the control stream was reset");
+                    return lost(quinn::ConnectionError::LocallyClosed);
+                };
+                count(request, &self.ledger);
                 StreamErrorIncoming::StreamTerminated {
                     error_code: code.into_inner(),
                 }
@@ -118,14 +133,18 @@ impl quic::RecvStream for Receiving {
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
-            let read = ready!(pin!(self.stream.read_chunk(usize::MAX, true)).poll(cx));
-            let sifted = match read {
-                Ok(Some(chunk)) => self.sieve.feed(chunk.bytes),
-                Ok(None) => {
-                    self.ended = true;
-                    self.sieve.end()
+            let sifted = if self.first.is_empty() {
+                let read = ready!(pin!(self.stream.read_chunk(usize::MAX, true)).poll(cx));
+                match read {
+                    Ok(Some(chunk)) => self.sieve.feed(chunk.bytes),
+                    Ok(None) => {
+                        self.ended = true;
+                        self.sieve.end()
+                    }
+                    Err(error) => return Poll::Ready(Err(self.broken(error))),
                 }
-                Err(error) => return Poll::Ready(Err(self.broken(error))),
+            } else {
+                self.sieve.feed(std::mem::take(&mut self.first))
             };
             self.settle();
             if let Err(refusal) = sifted {

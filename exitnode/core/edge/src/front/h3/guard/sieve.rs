@@ -18,8 +18,8 @@ const SETTINGS: u64 = 0x4;
 const PUSH_PROMISE: u64 = 0x5;
 const GOAWAY: u64 = 0x7;
 const MAX_PUSH_ID: u64 = 0xd;
-/// Type of a unidirectional stream that is the control stream.
-const CONTROL_STREAM: u64 = 0x0;
+/// Type of the control stream.
+pub(super) const CONTROL_STREAM: u8 = 0x0;
 /// A type and a length, each at most 8 bytes.
 const HEADER_BYTES: usize = 16;
 
@@ -30,8 +30,10 @@ pub(super) enum Refusal {
     TooLarge,
     /// A frame that may not stand there.
     Unexpected,
-    /// The stream ended within a frame.
+    /// The stream ended within a frame, or a frame has another length than its content.
     Truncated,
+    /// The control stream begins with another frame.
+    NoSettings,
     /// A field section that cannot be decoded without a dynamic table.
     Undecodable,
     /// A message that is malformed; only its stream ends.
@@ -41,11 +43,8 @@ pub(super) enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
     Request,
-    /// Unidirectional, of a type that is not known yet.
-    Unknown,
-    Control,
-    /// Has no frames, or none that anybody reads (QPACK).
-    Opaque,
+    /// `true` once SETTINGS came.
+    Control(bool),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +82,11 @@ impl Sieve {
         Self::new(Stream::Request, most)
     }
 
-    /// For a unidirectional stream; `most` bytes of one frame.
-    pub(super) fn unidirectional(most: u64) -> Self {
-        Self::new(Stream::Unknown, most)
+    /// For what follows the type of the control stream, which h3 gets to read first; `most` bytes of one frame.
+    pub(super) fn control(most: u64) -> Self {
+        let mut sieve = Self::new(Stream::Control(false), most);
+        sieve.passed.push_back(Bytes::from_static(&[CONTROL_STREAM]));
+        sieve
     }
 
     fn new(stream: Stream, most: u64) -> Self {
@@ -106,10 +107,6 @@ impl Sieve {
     /// Takes what arrived. What may pass is given out by [`Sieve::next`].
     pub(super) fn feed(&mut self, mut bytes: Bytes) -> Result<(), Refusal> {
         while !bytes.is_empty() {
-            if self.stream == Stream::Opaque {
-                self.passed.push_back(bytes);
-                return Ok(());
-            }
             match self.state {
                 State::Header => self.header_byte(bytes.get_u8())?,
                 State::Pass(left) => {
@@ -137,10 +134,7 @@ impl Sieve {
     /// The visitor ended the stream.
     pub(super) fn end(&self) -> Result<(), Refusal> {
         let between_frames = self.state == State::Header && self.have == 0;
-        if between_frames || matches!(self.stream, Stream::Unknown | Stream::Opaque) {
-            return Ok(());
-        }
-        Err(Refusal::Truncated)
+        between_frames.then_some(()).ok_or(Refusal::Truncated)
     }
 
     /// What may pass, in order.
@@ -167,16 +161,6 @@ impl Sieve {
         let Some((kind, size)) = varint(header) else {
             return Ok(());
         };
-        if self.stream == Stream::Unknown {
-            self.stream = if kind == CONTROL_STREAM {
-                Stream::Control
-            } else {
-                Stream::Opaque
-            };
-            self.passed.push_back(Bytes::copy_from_slice(header));
-            self.have = 0;
-            return Ok(());
-        }
         let Some((length, _)) = varint(header.get(size..).unwrap_or_default()) else {
             return Ok(());
         };
@@ -199,8 +183,12 @@ impl Sieve {
                 Ok(())
             }
             (Stream::Request, HEADERS) if self.sections < 2 => self.keep(length, None),
-            (Stream::Control, SETTINGS) => self.keep(length, Some(&header)),
-            (Stream::Control, CANCEL_PUSH | GOAWAY | MAX_PUSH_ID) => {
+            (Stream::Control(false), SETTINGS) => {
+                self.stream = Stream::Control(true);
+                self.keep(length, Some(&header))
+            }
+            (Stream::Control(false), _) => Err(Refusal::NoSettings),
+            (Stream::Control(true), CANCEL_PUSH | GOAWAY | MAX_PUSH_ID) => {
                 self.idle += 1;
                 self.keep(length, Some(&header))
             }
@@ -236,6 +224,9 @@ impl Sieve {
     fn whole(&mut self) -> Result<(), Refusal> {
         let mut frame = self.kept.split();
         if self.kind != HEADERS {
+            if self.kind != SETTINGS && !is_one_integer(&frame) {
+                return Err(Refusal::Truncated);
+            }
             self.passed.push_back(frame.freeze());
             return Ok(());
         }
@@ -274,8 +265,19 @@ fn take(bytes: &mut Bytes, left: u64) -> Bytes {
     bytes.split_to(part)
 }
 
+/// Type, length and one integer: what every frame of a control stream but SETTINGS is.
+fn is_one_integer(frame: &[u8]) -> bool {
+    let mut rest = frame;
+    for _ in 0..3 {
+        let after = varint(rest).and_then(|(_, size)| rest.get(size..));
+        let Some(after) = after else { return false };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
 /// A QUIC integer at the start of `bytes`, and how many bytes it takes; `None` if it is not whole.
-fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let size = 1 << (first >> 6);
     let rest = bytes.get(1..size)?;

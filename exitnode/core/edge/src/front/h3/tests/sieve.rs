@@ -152,42 +152,46 @@ fn only_heads_that_are_not_whole_are_kept() {
 }
 
 #[test]
-fn unidirectional_streams_are_read_by_their_type() {
+fn a_control_stream_begins_with_settings_and_has_few_frames() {
     let settings = frame(SETTINGS, &[6, 0x40, 0x64]);
     let update = frame(0xf_0700, b"\0u=1");
+    let passes = |frames: &[&[u8]]| Ok([&[CONTROL_STREAM], &frames.concat()[..]].concat());
     for (name, bytes, outcome) in [
-        (
-            "control",
-            [integer(0), settings.clone()].concat(),
-            Ok([integer(0), settings.clone()].concat()),
-        ),
+        ("settings", settings.clone(), passes(&[&settings])),
         (
             "PRIORITY_UPDATE is taken out",
-            [integer(0), settings.clone(), update, frame(GOAWAY, &[0])].concat(),
-            Ok([integer(0), settings, frame(GOAWAY, &[0])].concat()),
+            [settings.clone(), update, frame(GOAWAY, &[0])].concat(),
+            passes(&[&settings, &frame(GOAWAY, &[0])]),
+        ),
+        ("GOAWAY first", frame(GOAWAY, &[0]), Err(Refusal::NoSettings)),
+        (
+            "a frame nobody knows first",
+            [frame(0x21, &[]), settings.clone()].concat(),
+            Err(Refusal::NoSettings),
         ),
         (
-            "SETTINGS too long",
-            [integer(0), integer(SETTINGS), integer(MOST + 1)].concat(),
-            Err(Refusal::TooLarge),
-        ),
-        (
-            "HEADERS on control",
-            [integer(0), head()].concat(),
+            "SETTINGS twice",
+            [settings.clone(), settings.clone()].concat(),
             Err(Refusal::Unexpected),
         ),
         (
-            "QPACK encoder",
-            [integer(2), head()].concat(),
-            Ok([integer(2), head()].concat()),
+            "SETTINGS too long",
+            [integer(SETTINGS), integer(MOST + 1)].concat(),
+            Err(Refusal::TooLarge),
+        ),
+        ("HEADERS", [settings.clone(), head()].concat(), Err(Refusal::Unexpected)),
+        (
+            "GOAWAY without a number",
+            [settings.clone(), frame(GOAWAY, &[])].concat(),
+            Err(Refusal::Truncated),
         ),
         (
-            "unknown",
-            [integer(0x21), vec![7; 500]].concat(),
-            Ok([integer(0x21), vec![7; 500]].concat()),
+            "MAX_PUSH_ID and more",
+            [settings.clone(), frame(MAX_PUSH_ID, &[5, 5])].concat(),
+            Err(Refusal::Truncated),
         ),
     ] {
-        let mut sieve = Sieve::unidirectional(MOST);
+        let mut sieve = Sieve::control(MOST);
         let fed = sieve.feed(bytes.into());
         assert_eq!(fed.map(|()| drain(&mut sieve)), outcome, "{name}");
         if outcome.is_ok() {
@@ -218,7 +222,7 @@ proptest! {
 
     #[test]
     fn any_bytes_pass_or_are_refused_and_no_more_is_kept_than_allowed(bytes: Vec<u8>) {
-        for mut sieve in [Sieve::request(MOST), Sieve::unidirectional(MOST)] {
+        for mut sieve in [Sieve::request(MOST), Sieve::control(MOST)] {
             let _ = sieve.feed(bytes.clone().into());
             prop_assert!(sieve.kept_bytes() as u64 <= MOST + HEADER_BYTES as u64);
         }
