@@ -11,7 +11,6 @@ import asyncio
 import json
 import math
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "kind"), str(ROOT / "scripts")]
@@ -28,19 +26,14 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "kind"), str(ROOT / "scripts")]
 import aiohttp  # noqa: E402 - after the path
 
 import devcluster  # noqa: E402
-from hawse_api import names  # noqa: E402
-from support import api_proxy  # noqa: E402
-from support.cluster import new_cluster  # noqa: E402
-from support.operator import FLEET, SYSTEM, Api, exit_node, namespace, token, tunnel, wait_for  # noqa: E402
+from support import scale  # noqa: E402
+from support.operator import Api  # noqa: E402
 
 SIZES = (500, 1_000, 2_000, 5_000)
-CREATORS = 16
-NAMESPACE = "many"
 STILL_S = 15.0
 """How long it is watched that nothing is written once all has converged."""
 MAX_S = 420.0
 """One size takes no longer, whatever happens."""
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -67,91 +60,6 @@ class Row:
     restart_writes_by_kind: dict[str, int] = field(default_factory=dict)
 
 
-class OperatorPod:
-    """The operator's process in the embedded cluster: /proc and its metrics."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self.pid, self.address = 0, ""
-
-    def find(self, other_than: int = 0) -> bool:
-        """Look for the process; False while there is none."""
-        pods = self._api.list("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=operator")
-        self.address = next((pod["status"].get("podIP", "") for pod in pods), "")
-        mark = f"POD_IP={self.address}".encode()
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (process / "cmdline").read_bytes()
-                if b"hawse-operator" in command and mark in (process / "environ").read_bytes().split(b"\0"):
-                    self.pid = int(process.name)
-                    return self.pid != other_than
-            except OSError:
-                continue
-        return False
-
-    def cpu_s(self) -> float:
-        """User and system time of the process so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def rss_mb(self) -> float:
-        """The most it has had resident."""
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
-        return int(found[1]) / 1024 if found else 0.0
-
-    async def metric(self, session: aiohttp.ClientSession, start: str) -> float:
-        """Sum of the metrics whose line starts so; -1 while the process does not answer."""
-        try:
-            async with session.get(f"http://{self.address}:{names.PORT_ADMIN}/metrics") as answer:
-                lines = (await answer.text()).splitlines()
-        except (aiohttp.ClientError, TimeoutError):
-            return -1.0
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
-
-    async def writes_by_kind(self, session: aiohttp.ClientSession) -> dict[str, int]:
-        """Writes so far by resource and verb."""
-        async with session.get(f"http://{self.address}:{names.PORT_ADMIN}/metrics") as answer:
-            text = await answer.text()
-        found = re.findall(r'hawse_operator_writes_total{resource="(\S+?)",verb="(.+?)"} (\S+)', text)
-        return {f"{verb} {resource}": int(float(value)) for resource, verb, value in found}
-
-    async def writes(self, session: aiohttp.ClientSession) -> int:
-        """Writes to the API server so far, without renewals of the Lease."""
-        lease = await self.metric(session, 'hawse_operator_writes_total{resource="leases"')
-        return int(await self.metric(session, "hawse_operator_writes_total{") - lease)
-
-
-class Bulk:
-    """Creates and counts Tunnels as the cluster's administrator, without a kubectl for each."""
-
-    def __init__(self, session: aiohttp.ClientSession, cluster: devcluster.Cluster) -> None:
-        self._session = session
-        self._server, self._tls = api_proxy.administrator(cluster.kubeconfig)
-        self._url = f"{self._server}/apis/hawse.dev/v1alpha1/namespaces/{NAMESPACE}/tunnels"
-
-    async def create(self, count: int) -> None:
-        """All of them, 16 at a time."""
-        bodies = iter([tunnel(f"t{number}", NAMESPACE, agent="ci") for number in range(count)])
-
-        async def work() -> None:
-            for body in bodies:
-                async with self._session.post(self._url, json=body, ssl=self._tls) as answer:
-                    assert answer.status == 201, await answer.text()
-
-        await asyncio.gather(*(work() for _ in range(CREATORS)))
-
-    async def programmed(self) -> int:
-        """How many are Reserved and Programmed."""
-        async with self._session.get(self._url, params={"resourceVersion": "0"}, ssl=self._tls) as answer:
-            items = json.loads(await answer.read())["items"]
-        return sum({"Reserved", "Programmed"} <= _true_conditions(item) for item in items)
-
-
-def _true_conditions(body: dict[str, Any]) -> set[str]:
-    conditions = (body.get("status") or {}).get("conditions", ())
-    return {item["type"] for item in conditions if item["status"] == "True"}
-
-
 async def until(what: str, question: Callable[[], Awaitable[bool]], every_s: float = 0.5) -> None:
     """Ask until it is true; the deadline is that of the whole size."""
     while not await question():  # noqa: ASYNC110 - there is no event: it asks another process
@@ -159,20 +67,20 @@ async def until(what: str, question: Callable[[], Awaitable[bool]], every_s: flo
     print(f"  {what}", file=sys.stderr, flush=True)
 
 
-async def measure(cluster: devcluster.Cluster, api: Api, count: int) -> Row:
+async def measure(api: Api, count: int) -> Row:
     """One size on a cluster that is ready."""
-    operator, row = OperatorPod(api), Row(count)
+    operator, row = scale.OperatorPod(api), Row(count)
     assert operator.find(), "no process of the operator"
     timeout = aiohttp.ClientTimeout(total=60.0)
     async with asyncio.timeout(MAX_S), aiohttp.ClientSession(timeout=timeout) as session:
-        bulk = Bulk(session, cluster)
+        bulk = scale.Bulk(session, api.cluster)
         await _grow(row, operator, session, bulk)
         await _rest(row, operator, session)
         await _restart(row, operator, session)
     return row
 
 
-async def _grow(row: Row, operator: OperatorPod, session: aiohttp.ClientSession, bulk: Bulk) -> None:
+async def _grow(row: Row, operator: scale.OperatorPod, session: aiohttp.ClientSession, bulk: scale.Bulk) -> None:
     cpu, writes, began = operator.cpu_s(), await operator.writes(session), time.monotonic()
     await bulk.create(row.tunnels)
     row.create_s = time.monotonic() - began
@@ -190,7 +98,7 @@ async def _grow(row: Row, operator: OperatorPod, session: aiohttp.ClientSession,
     row.rss_mb = operator.rss_mb()
 
 
-async def _still(operator: OperatorPod, session: aiohttp.ClientSession) -> None:
+async def _still(operator: scale.OperatorPod, session: aiohttp.ClientSession) -> None:
     """Until nothing was written for three seconds: events come last, and so does the end of the settling time."""
     seen: list[int] = []
 
@@ -201,14 +109,14 @@ async def _still(operator: OperatorPod, session: aiohttp.ClientSession) -> None:
     await until("nothing is written any more", is_still, 1.0)
 
 
-async def _rest(row: Row, operator: OperatorPod, session: aiohttp.ClientSession) -> None:
+async def _rest(row: Row, operator: scale.OperatorPod, session: aiohttp.ClientSession) -> None:
     cpu, writes, began = operator.cpu_s(), await operator.writes(session), time.monotonic()
     await asyncio.sleep(STILL_S)
     row.still_cpu_percent = 100 * (operator.cpu_s() - cpu) / (time.monotonic() - began)
     row.still_writes = await operator.writes(session) - writes
 
 
-async def _restart(row: Row, operator: OperatorPod, session: aiohttp.ClientSession) -> None:
+async def _restart(row: Row, operator: scale.OperatorPod, session: aiohttp.ClientSession) -> None:
     before, began = operator.pid, time.monotonic()
     os.kill(before, signal.SIGKILL)
 
@@ -216,7 +124,7 @@ async def _restart(row: Row, operator: OperatorPod, session: aiohttp.ClientSessi
         return await asyncio.to_thread(operator.find, before)
 
     async def is_through() -> bool:
-        done = await operator.metric(session, 'hawse_operator_reconciles_total{kind="tunnels",result="done"}')
+        done = await operator.reconciled_tunnels(session)
         return done >= row.tunnels and await operator.metric(session, "hawse_operator_queue_depth ") == 0
 
     await until("another process", is_another, 0.1)
@@ -229,17 +137,11 @@ async def _restart(row: Row, operator: OperatorPod, session: aiohttp.ClientSessi
 
 def run_size(count: int) -> Row:
     """A fresh cluster with chart and exit node, then the measurement."""
-    with tempfile.TemporaryDirectory(prefix="hawse-scale-") as directory, new_cluster(Path(directory)) as cluster:
-        api = Api(cluster)
-        api.apply(namespace(SYSTEM))
-        chart = str(ROOT / "charts" / "hawse")
-        values = "replicas=1,image.tag=,exitNode.image.tag="
-        cluster.helm("install", "hawse", chart, "-n", SYSTEM, "--set", values, "--timeout", "90s")
-        cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/hawse-operator", "--timeout=90s", timeout_s=100)
-        api.apply(FLEET, exit_node("eu-1", "eu-west"), namespace(NAMESPACE), token("ci", NAMESPACE))
-        ready = lambda: api.condition("exitnode", "eu-1", "Ready").get("status") == "True"  # noqa: E731
-        wait_for("the exit node is ready", ready, timeout_s=90.0)
-        return asyncio.run(measure(cluster, api, count))
+    with (
+        tempfile.TemporaryDirectory(prefix="hawse-scale-") as directory,
+        scale.cluster_with_exit_node(Path(directory)) as api,
+    ):
+        return asyncio.run(measure(api, count))
 
 
 def exponent(rows: list[Row], figure: Callable[[Row], float]) -> float | None:
@@ -304,7 +206,7 @@ def write_report(rows: list[Row]) -> None:
             f"{restart:.2f}."
         )
     date = datetime.now(UTC).date().isoformat()
-    page = PAGE.format(date=date, table=table, creators=CREATORS, still=STILL_S, growth=text)
+    page = PAGE.format(date=date, table=table, creators=scale.CREATORS, still=STILL_S, growth=text)
     (ROOT / "docs" / "benchmarks-scale.md").write_text(page)
     print(table, text, sep="\n\n")
 
