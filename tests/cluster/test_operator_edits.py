@@ -1,7 +1,11 @@
-"""Somebody edits or deletes what the operator owns: it is put back, without a war; what others own stays theirs."""
+"""Somebody edits or deletes what the operator owns: it is put back, without a war; what others own stays theirs.
+
+There is no resync while these tests run: what is put back was noticed.
+"""
 
 import base64
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,7 +56,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         node = exit_node("eu-1", "eu-west", address={"type": "Service", "service": {"type": "ClusterIP"}})
         api.apply(FLEET, node, namespace("team-a"), token("laptop", "team-a"), tunnel("shop", "team-a"))
         proxy = stack.enter_context(api_proxy.proxied(cluster, "operator-a"))
-        settings = {"HAWSE_RESYNC_SECONDS": "5", "HAWSE_SECRET_POLL_SECONDS": "2", "HAWSE_LEASE_SECONDS": "15"}
+        settings = {"HAWSE_RESYNC_SECONDS": "3600", "HAWSE_SECRET_POLL_SECONDS": "2", "HAWSE_LEASE_SECONDS": "15"}
         operator = Operator(cluster, "operator-a", KUBECONFIG=str(proxy.kubeconfig), **settings)
         stack.callback(operator.end)
         wait_for("it leads", lambda: operator.find("serving exit nodes"), timeout_s=45.0)
@@ -137,6 +141,15 @@ def test_the_secret_of_a_token_comes_back_when_it_is_deleted(rig: Rig) -> None:
     wait_for("it is there again", lambda: rig.api.get("secret", "laptop-token", "team-a"), timeout_s=30.0)
 
 
+def test_the_secret_of_somebody_else_gives_way_to_the_tokens_own_once_it_is_deleted(rig: Rig) -> None:
+    rig.api.cluster.kubectl("create", "secret", "generic", "ci-token", "-n", "team-a", "--from-literal=token=mine")
+    rig.api.apply(token("ci", "team-a"))
+    rig.api.wait_reason("agenttoken", "ci", "Issued", "SecretInUse", "team-a")
+    rig.api.delete("secret", "ci-token", "team-a")
+    wait_for("its own is there", lambda: rig.api.get("secret", "ci-token", "team-a"), timeout_s=30.0)
+    rig.api.wait_reason("agenttoken", "ci", "Issued", "Issued", "team-a")
+
+
 def test_the_text_of_a_token_that_was_overwritten_is_issued_anew(rig: Rig) -> None:
     rig.patch("secret", "laptop-token", '{"stringData":{"token":"nonsense"}}', "team-a")
 
@@ -153,12 +166,60 @@ def test_a_reservation_that_is_deleted_is_claimed_again_by_its_holder(rig: Rig) 
     assert (rig.api.get("sdr", HOST) or {})["spec"]["claimRef"]["name"] == "shop"
 
 
+STATUS_EDITS = [
+    pytest.param("tunnel", "shop", "team-a", "Reserved", id="of a Tunnel"),
+    pytest.param("sdr", HOST, "", "Bound", id="of a reservation"),
+    pytest.param("agenttoken", "laptop", "team-a", "Issued", id="of an AgentToken"),
+    pytest.param("exitnode", "eu-1", "", "Accepted", id="of an ExitNode"),
+    pytest.param("fleet", "default", "", "Accepted", id="of a Fleet"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "where", "condition"), STATUS_EDITS)
+def test_a_status_that_somebody_wrote_is_put_right(rig: Rig, kind: str, name: str, where: str, condition: str) -> None:
+    wait_for("it is judged", lambda: rig.api.condition(kind, name, condition, where).get("status") == "True")
+    scope = ["-n", where] if where else []
+    patch = '{"status":{"conditions":[]}}'
+    rig.api.cluster.kubectl("patch", kind, name, *scope, "--subresource=status", "--type=merge", "-p", patch)
+    wait_for("it is right again", lambda: rig.api.condition(kind, name, condition, where).get("status") == "True")
+
+
+def test_a_name_that_an_administrator_gives_to_another_tunnel_is_theirs_from_then_on(rig: Rig) -> None:
+    """The reservation decides who has a name (design 0002, 15)."""
+    rig.api.apply(tunnel("old", "team-a", subdomain="moving"), namespace("team-b"))
+    rig.api.wait_reason("tunnel", "old", "Reserved", "Reserved", "team-a")
+    rig.api.apply(token("laptop", "team-b"), tunnel("new", "team-b", subdomain="moving"))
+    rig.api.wait_reason("tunnel", "new", "Reserved", "NameTaken", "team-b")
+    new, its_namespace = rig.api.get("tunnel", "new", "team-b"), rig.api.get("namespace", "team-b")
+    assert new is not None
+    assert its_namespace is not None
+    uids = {"uid": new["metadata"]["uid"], "namespaceUID": its_namespace["metadata"]["uid"]}
+    claim = {"namespace": "team-b", "name": "new", **uids}
+    patch = json.dumps({"spec": {"claimRef": claim}})
+    rig.api.cluster.kubectl("patch", "sdr", "moving.tunnels.example.com", "--type=merge", "-p", patch)
+    rig.api.wait_reason("tunnel", "new", "Reserved", "Reserved", "team-b")
+    rig.api.wait_reason("tunnel", "old", "Reserved", "NameTaken", "team-a")
+
+
+def test_the_secret_of_the_ca_comes_back_as_it_was(rig: Rig) -> None:
+    before = rig.api.get("secret", "hawse-ca", SYSTEM)
+    assert before is not None
+    rig.api.delete("secret", "hawse-ca", SYSTEM)
+    after = wait_for("it is there again", lambda: rig.api.get("secret", "hawse-ca", SYSTEM), timeout_s=30.0)
+    assert after["data"] == before["data"]
+
+
 def test_the_ca_in_its_config_map_comes_back(rig: Rig) -> None:
     before = rig.api.get("configmap", "hawse-ca", SYSTEM)
     assert before is not None
     rig.api.delete("configmap", "hawse-ca", SYSTEM)
-    wait_for("it is there again", lambda: rig.api.get("configmap", "hawse-ca", SYSTEM), timeout_s=30.0)
-    assert (rig.api.get("configmap", "hawse-ca", SYSTEM) or {})["data"] == before["data"]
+
+    def is_as_before() -> bool:
+        return (rig.api.get("configmap", "hawse-ca", SYSTEM) or {}).get("data") == before["data"]
+
+    wait_for("it is there again", is_as_before)
+    rig.patch("configmap", "hawse-ca", '{"data":{"ca.crt":"nonsense"}}')
+    wait_for("it is right again", is_as_before)
 
 
 def test_somebody_who_keeps_editing_makes_no_write_war(rig: Rig) -> None:

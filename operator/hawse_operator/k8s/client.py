@@ -34,6 +34,8 @@ CONNECTIONS = 32
 """Twice the workers: a reconcile makes one request at a time, events and the Lease come on top."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+JSON = "application/json"
+METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,14 @@ class Client:
     async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
         """Read one object."""
         return await self._request("GET", resource.path(namespace, name))
+
+    async def version(self, resource: Resource, namespace: str, name: str) -> str:
+        """An object's resourceVersion, without what is in it; empty if it is not there."""
+        try:
+            answer = await self._request("GET", resource.path(namespace, name), accept=METADATA_ONLY)
+        except errors.NotFound:
+            return ""
+        return str(answer["metadata"]["resourceVersion"])
 
     async def list(self, resource: Resource, namespace: str = "", *, labels: str = "") -> tuple[list[JsonObject], str]:
         """All objects and the resourceVersion of the list. Items get the apiVersion and kind that lists leave out."""
@@ -189,7 +199,8 @@ class Client:
         *,
         query: dict[str, str] | None = None,
         body: JsonObject | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> JsonObject:
         """One request with retries.
 
@@ -200,7 +211,7 @@ class Client:
         reloaded = False
         while True:
             try:
-                return await self._once(method, url, body, content_type)
+                return await self._once(method, url, body, {"Accept": accept, "Content-Type": content_type})
             except errors.Forbidden as exc:
                 if exc.status != 401 or reloaded:
                     raise
@@ -214,8 +225,8 @@ class Client:
                 attempt += 1
                 await asyncio.sleep(delay)
 
-    async def _once(self, method: str, url: str, body: JsonObject | None, content_type: str) -> JsonObject:
-        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "hawse-operator"}
+    async def _once(self, method: str, url: str, body: JsonObject | None, headers: dict[str, str]) -> JsonObject:
+        headers = {**headers, "User-Agent": "hawse-operator"}
         if bearer := await self._bearer():
             headers["Authorization"] = bearer
         try:

@@ -55,7 +55,7 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=Tru
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 
-CHILDREN = (DEPLOYMENTS, PODS, SERVICES)
-"""What the operator makes for ExitNodes; watched in its own namespace by label."""
+CHILDREN = (DEPLOYMENTS, PODS, SERVICES, CONFIG_MAPS)
+"""What the operator makes in its own namespace, and may watch there; by label."""
 CACHED = (*HAWSE, NAMESPACES, *CHILDREN)
 """Everything the cache holds."""

@@ -41,6 +41,7 @@ class AgentTokenReconciler:
         body = context.world.cache[AGENT_TOKENS].get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._publish(key, None)
+            context.secret_versions.forget(key)
             context.world.forget(key)
             return None
         try:
@@ -50,7 +51,8 @@ class AgentTokenReconciler:
             await context.write_invalid(AGENT_TOKENS, v1alpha1.AgentToken, body, problem)
             return None
         self._publish(key, token)
-        state = await self._issue(token)
+        state, version = await self._issue(token)
+        context.secret_versions.saw(key, version)
         if state.expires_at is None or state.is_expired:
             return None
         return max(1.0, (state.expires_at - context.now).total_seconds())
@@ -69,7 +71,8 @@ class AgentTokenReconciler:
         context.first_round.done(key)
 
     # --- the Secret --------------------------------------------------------------------------------------------------
-    async def _issue(self, token: v1alpha1.AgentToken) -> tokens.TokenState:
+    async def _issue(self, token: v1alpha1.AgentToken) -> tuple[tokens.TokenState, str]:
+        """Bring Secret and status to what they should be; also returns the Secret's version, empty if there is none."""
         live = await self._read(token)
         fleet = self._context.world.fleet_of_token(token)
         state = tokens.decide_token(token, read_issued(token, live), has_fleet=fleet is not None, now=self._context.now)
@@ -77,11 +80,11 @@ class AgentTokenReconciler:
         if tokens.resets_agents(token):
             # Status first: an agent that enrols with the new secret must not be forgotten by this write.
             await self._write_status(token, state, fleet, has_addresses=bool(addresses))
-            await self._write_secret(token, live, state, fleet, addresses)
+            version = await self._write_secret(token, live, state, fleet, addresses)
         else:
-            await self._write_secret(token, live, state, fleet, addresses)
+            version = await self._write_secret(token, live, state, fleet, addresses)
             await self._write_status(token, state, fleet, has_addresses=bool(addresses))
-        return state
+        return state, version
 
     async def _read(self, token: v1alpha1.AgentToken) -> dict[str, Any] | None:
         client = self._context.client
@@ -102,15 +105,17 @@ class AgentTokenReconciler:
         state: tokens.TokenState,
         fleet: v1alpha1.Fleet | None,
         addresses: Mapping[str, int],
-    ) -> None:
+    ) -> str:
+        """Returns the version of the Secret that is there afterwards; empty: there is none."""
         client = self._context.client
         if state.action is SecretAction.DELETE and live is not None:
             await client.delete(SECRETS, token.namespace, live["metadata"]["name"], uid=live["metadata"]["uid"])
             logger.info("token used up", extra={"namespace": token.namespace, "token": token.name})
+            live = None
         if state.issued_at is None or fleet is None:
-            return
+            return _version_of(live)
         if state.action is SecretAction.KEEP and not addresses:
-            return  # keeps the addresses that it had: exit nodes that restart come back to them
+            return _version_of(live)  # keeps the addresses that it had: exit nodes that restart come back to them
         secret = (
             _secret_of(live)
             if state.action is SecretAction.KEEP
@@ -127,11 +132,12 @@ class AgentTokenReconciler:
             token, text=text, issued_at=state.issued_at, reissue=tokens.wanted_reissue(token)
         )
         if live is None:
-            await client.create(SECRETS, wanted)
+            live = await client.create(SECRETS, wanted)
         elif secrets.read_data(live, secrets.TOKEN_KEY) != text.encode() or _annotations(live) != _annotations(wanted):
-            await client.apply(SECRETS, wanted)
+            live = await client.apply(SECRETS, wanted)
         if state.action is SecretAction.NEW:
             logger.info("token issued", extra={"namespace": token.namespace, "token": token.name})
+        return _version_of(live)
 
     async def _write_status(
         self, token: v1alpha1.AgentToken, state: tokens.TokenState, fleet: v1alpha1.Fleet | None, *, has_addresses: bool
@@ -181,6 +187,10 @@ def _secret_of(body: dict[str, Any] | None) -> bytes:
     if body is None:
         return b""
     return token_text.read_secret(secrets.read_data(body, secrets.TOKEN_KEY).decode("ascii", "replace"))
+
+
+def _version_of(body: dict[str, Any] | None) -> str:
+    return str(body["metadata"]["resourceVersion"]) if body is not None else ""
 
 
 def _annotations(body: dict[str, Any]) -> dict[str, str]:

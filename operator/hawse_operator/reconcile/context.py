@@ -20,6 +20,7 @@ from hawse_operator.reconcile.cache import Key, version_of
 from hawse_operator.reconcile.intake import Intake
 from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
+from hawse_operator.reconcile.secret_versions import SecretVersions
 from hawse_operator.reconcile.world import World
 from hawse_operator.settings import Settings
 from hawse_operator.translate import statuses
@@ -59,6 +60,7 @@ class Context:
     settings: Settings
     look_ups: LookUps
     authority: ca.Authority
+    secret_versions: SecretVersions
     settles_at: datetime
     first_round: FirstRound = field(default_factory=FirstRound)
 

@@ -21,8 +21,14 @@ SOON_S = 0.1
 """Changes that come in bursts (acks, pods, addresses) are awaited for so long and taken together."""
 LATER_S = 1.0
 """Counts that people look at, no more."""
+MOVED_S = 1.0
+"""Pods of a rollout come and go together."""
+TOKENS_PER_S = 50.0
+"""Texts of tokens follow their addresses at this pace, beside everything else that has to be done."""
 NODES = "nodes"
 """Kind of the keys that stand for a fleet's exit nodes as a whole (reconcile.nodes)."""
+AUTHORITY = Key("authority", "", "")
+"""The internal CA (reconcile.authority)."""
 
 Wake = tuple[Key, float]
 
@@ -48,12 +54,15 @@ def of_object(
         case resources.FLEETS if _spec_changed(old, new):
             yield from _of_fleet(world, body)
         case resources.EXIT_NODES if _spec_changed(old, new) or _addresses(old) != _addresses(new):
-            yield from _all(world, resources.AGENT_TOKENS, SOON_S)
-            yield Key(resources.FLEETS.plural, "", str((body.get("spec") or {}).get("fleetName", ""))), SOON_S
+            fleet = str((body.get("spec") or {}).get("fleetName", ""))
+            yield from _tokens_of_fleet(world, fleet)
+            yield Key(resources.FLEETS.plural, "", fleet), SOON_S
         case resources.NAMESPACES if _identity(old) != _identity(new):
             yield from _of_namespace(world, body["metadata"]["name"])
         case resources.PODS:
             yield from _of_pod(world, old, new)
+        case resources.CONFIG_MAPS:
+            yield AUTHORITY, 0.0
 
 
 def _own(resource: resources.Resource, body: JsonObject) -> Iterator[Wake]:
@@ -109,7 +118,19 @@ def _of_pod(world: World, old: JsonObject | None, new: JsonObject | None) -> Ite
     ):
         return
     yield from _tunnels(world, "fleet", pod.fleet)
-    yield from _all(world, resources.AGENT_TOKENS, SOON_S)
+    yield from _tokens_of_fleet(world, pod.fleet)
+
+
+def _tokens_of_fleet(world: World, fleet: str) -> Iterator[Wake]:
+    """Tokens whose texts name the fleet's addresses, if these have changed: each of them is a write."""
+    if not world.addresses_moved(fleet):
+        return
+    tokens = world.cache[resources.AGENT_TOKENS]
+    for number, key in enumerate(tokens.names()):
+        found = world.token(key.namespace, key.name)
+        lead = world.fleet_of_token(found) if found is not None else None
+        if lead is not None and lead.name == fleet:
+            yield key, MOVED_S + number / TOKENS_PER_S
 
 
 def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:

@@ -38,6 +38,7 @@ from hawse_operator.reconcile.context import SETTLES_AFTER, Context
 from hawse_operator.reconcile.intake import Intake
 from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
+from hawse_operator.reconcile.secret_versions import SecretVersions
 from hawse_operator.reconcile.world import World
 from hawse_operator.resolver import Resolver
 from hawse_operator.settings import Settings
@@ -86,6 +87,7 @@ def reconcilers(context: Context) -> dict[str, Reconciler]:
         resources.TUNNELS.plural: tunnels.TunnelReconciler(context),
         resources.AGENT_SESSIONS.plural: agent_sessions.AgentSessionReconciler(context),
         dependents.NODES: nodes.NodesReconciler(context),
+        dependents.AUTHORITY.plural: authority.AuthorityReconciler(context),
     }
 
 
@@ -114,6 +116,7 @@ class Term:
             settings=process.settings,
             look_ups=LookUps(Resolver(process.settings.resolvers), self._queue.add, utc_now),
             authority=await self._patiently(self._authority),
+            secret_versions=SecretVersions(process.cache[resources.AGENT_TOKENS], process.client, self._queue),
             settles_at=utc_now() + SETTLES_AFTER,
         )
         await self._patiently(self._list)
@@ -126,8 +129,9 @@ class Term:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._serve(context), name="control")
                 group.create_task(self._recorder.run(), name="events")
-                group.create_task(self._resync(context), name="resync")
+                group.create_task(self._resync(), name="resync")
                 group.create_task(context.look_ups.run(), name="look-ups")
+                group.create_task(context.secret_versions.run(), name="secret-versions")
                 kinds = reconcilers(context)
                 for number in range(process.settings.workers):
                     group.create_task(self._work(context, kinds), name=f"worker-{number}")
@@ -169,20 +173,19 @@ class Term:
             nodes=books.Nodes(context),
         )
 
-    async def _resync(self, context: Context) -> None:
-        process = self._process
+    async def _resync(self) -> None:
         while True:
             await asyncio.sleep(self._process.settings.resync_s * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
             try:
                 await self._list()
-                await authority.publish(process.client, process.settings.pod_namespace, context.authority)
             except errors.KubernetesError as exc:
                 logger.warning("resync skipped", extra={"error": str(exc)})
                 continue
             self._add_all(spread_s=min(RESYNC_SPREAD_S, self._process.settings.resync_s / 4))
 
     def _add_all(self, *, spread_s: float) -> None:
-        keys = [key for kind in resources.HAWSE for key in self._process.cache[kind].names()]
+        kinds = self._process.cache
+        keys = [dependents.AUTHORITY, *(key for kind in resources.HAWSE for key in kinds[kind].names())]
         for number, key in enumerate(keys):
             self._queue.add(key, delay_s=spread_s * number / len(keys))
 

@@ -87,6 +87,7 @@ class World:
         self._parsed: dict[Key, tuple[int, v1alpha1.Resource | v1alpha1.ObjectInvalid]] = {}
         self._good_fleets: dict[str, v1alpha1.Fleet] = {}
         self._fleet_revision = -1
+        self._told_addresses: dict[str, dict[str, int]] = {}
         self._sessions_are_stale = True
         self._by_tunnel: dict[str, set[str]] = {}
         self._by_agent: dict[tuple[str, str], list[SessionView]] = {}
@@ -255,6 +256,13 @@ class World:
             )
         }
         return dict(sorted(found.items()))
+
+    def addresses_moved(self, fleet_name: str) -> bool:
+        """Whether agents reach a fleet elsewhere than when this was last asked. Most changes of pods move nothing."""
+        fleet = self.fleets().get(fleet_name)
+        addresses = self.agent_addresses(fleet) if fleet is not None else {}
+        before, self._told_addresses[fleet_name] = self._told_addresses.get(fleet_name), addresses
+        return before != addresses
 
     # --- what exit nodes say -----------------------------------------------------------------------------------------
     def acks(self, fleet: str, key: str) -> tuple[facts.PodAck, ...]:

@@ -8,6 +8,7 @@ from hawse_api.ir import control_pb2, ir_pb2
 from hawse_operator.control import hub as control_hub
 from hawse_operator.k8s import resources
 from hawse_operator.manifests.metadata import session_name
+from hawse_operator.reconcile import dependents
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.intake import Intake
 from hawse_operator.reconcile.world import INDEXES, World
@@ -154,6 +155,39 @@ def test_a_pod_wakes_the_fleet_when_its_readiness_turns(scene: Scene) -> None:
     assert scene.woken() == {EXIT_NODE}
     scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p1", ready=False, version=9))
     assert scene.woken() == {EXIT_NODE, TUNNEL, TOKEN}
+
+
+OTHER_FLEET = [
+    (resources.FLEETS, objects.fleet_body("other", "other.example.com")),
+    (resources.AGENT_TOKENS, objects.token_body("elsewhere")),
+    (resources.TUNNELS, objects.tunnel_body("away", token="elsewhere", fleet="other")),
+    (resources.AGENT_TOKENS, objects.token_body("second")),
+]
+
+
+def tokens(keys: set[Key]) -> set[str]:
+    return {key.name for key in keys if key.plural == "agenttokens"}
+
+
+def test_only_an_address_that_moves_wakes_tokens_and_only_those_that_lead_there(scene: Scene) -> None:
+    for resource, body in OTHER_FLEET:
+        scene.intake.observe(resource, "ADDED", body)
+    for number, name in enumerate(("p1", "p2")):
+        scene.intake.observe(resources.PODS, "ADDED", objects.pod_body(name, ip=f"127.0.1.{number + 2}", version=9))
+    scene.woken()
+    scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p2", ready=False, ip="127.0.1.3", version=10))
+    assert tokens(scene.woken()) == set(), "a pod that is not ready for a moment moves nothing"
+    scene.intake.observe(resources.EXIT_NODES, "MODIFIED", changed(objects.exit_node_body()))
+    assert tokens(scene.woken()) == set(), "neither does a spec that says the same of addresses"
+    scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p2", ready=False, ip="127.0.1.9", version=11))
+    assert tokens(scene.woken()) == {"laptop", "second"}
+
+
+def test_the_ca_for_exit_nodes_wakes_the_authority(scene: Scene) -> None:
+    body = {"metadata": objects.meta("hawse-ca", "hawse-system")}
+    scene.intake.observe(resources.CONFIG_MAPS, "ADDED", body)
+    scene.intake.observe(resources.CONFIG_MAPS, "DELETED", changed(body))
+    assert scene.queue.keys == [dependents.AUTHORITY] * 2
 
 
 def test_a_list_tells_what_was_deleted_behind_the_watchs_back(scene: Scene) -> None:

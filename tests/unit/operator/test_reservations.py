@@ -15,6 +15,7 @@ from hawse_operator.reconcile.intake import Intake
 from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
 from hawse_operator.reconcile.reservations import ReservationReconciler
+from hawse_operator.reconcile.secret_versions import SecretVersions
 from hawse_operator.reconcile.world import INDEXES, World
 from hawse_operator.settings import Settings
 from support import objects
@@ -68,16 +69,18 @@ def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], wat
     settings = Settings(
         pod_name="p", pod_namespace="hawse-system", pod_ip="127.0.0.1", watch_namespaces=(watched,) if watched else ()
     )
+    queue = Queue(lambda: 0.0)
     return Context(
         client=api,  # type: ignore[arg-type]  # a fake
         world=World(cache, hub, lambda: NOW),
         intake=intake,
         hub=hub,
-        queue=Queue(lambda: 0.0),
+        queue=queue,
         recorder=NoEvents(),  # type: ignore[arg-type]  # a fake
         settings=settings,
         look_ups=LookUps(NoDns(), lambda _key: None, lambda: NOW),
         authority=ca.new_ca(NOW),
+        secret_versions=SecretVersions(cache[resources.AGENT_TOKENS], api, queue),  # type: ignore[arg-type]  # a fake
         settles_at=NOW,
     )
 
