@@ -24,6 +24,8 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "hawse-operator"
 ANNOTATION_REISSUE = f"{GROUP}/reissue"
 """On an AgentToken: any new value makes the operator write a new secret."""
+ANNOTATION_ROTATE = f"{GROUP}/rotate"
+"""On the Secret with the CA: any new value begins its rotation."""
 ANNOTATION_ALLOW_RECREATED = f"{GROUP}/allow-recreated-namespace"
 """On a SubdomainReservation, by an administrator: the UID of the re-created namespace that may take the name back."""
 

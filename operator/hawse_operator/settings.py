@@ -51,6 +51,9 @@ class Settings(pydantic.BaseModel):
     secret_poll_s: float = pydantic.Field(default=60.0, ge=1.0)
     """Named Secrets are read again this often, in seconds (design 0002, 3: no watch of all Secrets)."""
 
+    certificate_lifetime_s: float = pydantic.Field(default=86_400.0, ge=20.0, le=30 * 86_400.0)
+    """Life of the certificates of exit nodes and agents, in seconds, and of each step of a rotation of their CA."""
+
     @pydantic.field_validator("resolvers")
     @classmethod
     def _servers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,6 +82,7 @@ FROM_ENVIRONMENT = {
     "HAWSE_RESYNC_SECONDS": "resync_s",
     "HAWSE_LEASE_SECONDS": "lease_duration_s",
     "HAWSE_SECRET_POLL_SECONDS": "secret_poll_s",
+    "HAWSE_CERTIFICATE_SECONDS": "certificate_lifetime_s",
 }
 """Variable -> field. Variables that the operator does not know are none of its business (Kubernetes sets many)."""
 LISTS = frozenset({"watch_namespaces", "resolvers"})

@@ -20,7 +20,7 @@ from hawse_api import spiffe
 
 LEAF_LIFETIME = timedelta(hours=24)
 BACKDATED = timedelta(hours=1)
-"""Of every leaf's notBefore: clocks of laptops are late."""
+"""Of every leaf's notBefore: clocks of laptops are late. A 24th of a shorter life, so that half of it is not over."""
 CA_LIFETIME = timedelta(days=3650)
 MAX_CSR_BYTES = 4096
 """A P-256 request is about 250 bytes; names in it are ignored."""
@@ -44,6 +44,10 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
     roots: tuple[x509.Certificate, ...]
     """Signer first; a second one during a rotation."""
+    lifetime: timedelta = LEAF_LIFETIME
+    """Of certificates that it signs."""
+    retired: tuple[x509.Certificate, ...] = ()
+    """Trusted no more, except for the renewal of a session that was opened under them."""
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -80,18 +84,8 @@ def new_ca(now: datetime, *, key: ec.EllipticCurvePrivateKey | None = None) -> A
     return Authority(key, (certificate,))
 
 
-def rotate(old: Authority, new: Authority) -> Authority:
-    """`new` signs from now on, certificates of `old` stay trusted."""
-    return Authority(new.key, (new.certificate, old.certificate))
-
-
-def dump(authority: Authority) -> tuple[bytes, bytes]:
-    """(ca.crt, ca.key) as PEM: all roots, signer first, and the signer's key."""
-    return roots_pem(authority), key_pem(authority.key)
-
-
-def load(ca_crt: bytes, ca_key: bytes) -> Authority:
-    """Read what `dump` wrote; the certificate that belongs to the key becomes the signer.
+def load(ca_crt: bytes, ca_key: bytes, *, lifetime: timedelta = LEAF_LIFETIME) -> Authority:
+    """Read roots and the signer's key from PEM; the certificate that belongs to the key becomes the signer.
 
     Raises:
         AuthorityUnreadableError: not PEM, not P-256, no certificate belongs to the key, or more than two certificates.
@@ -108,7 +102,7 @@ def load(ca_crt: bytes, ca_key: bytes) -> Authority:
     signer = [root for root in roots if root.public_key() == key.public_key()]
     if not signer:
         raise AuthorityUnreadableError("no certificate in ca.crt belongs to ca.key")
-    return Authority(key, (signer[0], *(root for root in roots if root is not signer[0])))
+    return Authority(key, (signer[0], *(root for root in roots if root is not signer[0])), lifetime)
 
 
 def parse_csr(der: bytes) -> ec.EllipticCurvePublicKey | Refused:
@@ -130,7 +124,7 @@ def parse_csr(der: bytes) -> ec.EllipticCurvePublicKey | Refused:
 def issue_exit_node(
     authority: Authority, public_key: ec.EllipticCurvePublicKey, who: spiffe.ExitNodeId, now: datetime
 ) -> x509.Certificate:
-    """24 h certificate of an exit node: server for agents (`connect.<domain>`), client of the operator."""
+    """Certificate of an exit node: server for agents (`connect.<domain>`), client of the operator."""
     names = [x509.UniformResourceIdentifier(str(who)), x509.DNSName(f"connect.{who.domain}")]
     uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     return _issue(authority, public_key, f"exit node {who.pod}", names, uses, now)
@@ -139,7 +133,7 @@ def issue_exit_node(
 def issue_agent(
     authority: Authority, public_key: ec.EllipticCurvePublicKey, who: spiffe.AgentId, now: datetime
 ) -> x509.Certificate:
-    """24 h client certificate of an agent."""
+    """Client certificate of an agent."""
     names = [x509.UniformResourceIdentifier(str(who))]
     return _issue(authority, public_key, f"agent {who.agent_id}", names, [ExtendedKeyUsageOID.CLIENT_AUTH], now)
 
@@ -147,7 +141,7 @@ def issue_agent(
 def issue_operator(
     authority: Authority, public_key: ec.EllipticCurvePublicKey, dns_name: str, now: datetime
 ) -> x509.Certificate:
-    """24 h serving certificate of the operator: `hawse-operator.<namespace>.svc`."""
+    """Serving certificate of the operator: `hawse-operator.<namespace>.svc`."""
     return _issue(
         authority, public_key, "hawse operator", [x509.DNSName(dns_name)], [ExtendedKeyUsageOID.SERVER_AUTH], now
     )
@@ -156,10 +150,10 @@ def issue_operator(
 def is_signed_by_us(
     authority: Authority, certificate: x509.Certificate, now: datetime, *, grace: timedelta = timedelta()
 ) -> bool:
-    """Whether one of the roots signed it and it is valid now, or was within `grace`."""
+    """Whether one of the roots signed it and it is valid now, or was within `grace`; then a retired one will do."""
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc + grace:
         return False
-    for root in authority.roots:
+    for root in (*authority.roots, *(authority.retired if grace else ())):
         try:
             certificate.verify_directly_issued_by(root)
         except (ValueError, TypeError, InvalidSignature):
@@ -254,8 +248,8 @@ def _issue(
         .issuer_name(issuer.subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(min(now + LEAF_LIFETIME, issuer.not_valid_after_utc))
+        .not_valid_before(now - min(BACKDATED, authority.lifetime / 24))
+        .not_valid_after(min(now + authority.lifetime, issuer.not_valid_after_utc))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(leaf_key_usage(), critical=True)

@@ -135,7 +135,8 @@ class ServingCertificate:
     def renew_if_due(self) -> None:
         """Make a new one at half life, or at once if the CA was rotated."""
         _, made_at, roots = self._made
-        if self._clock() - made_at >= ca.LEAF_LIFETIME / 2 or roots != ca.roots_pem(self._authority()):
+        authority = self._authority()
+        if self._clock() - made_at >= authority.lifetime / 2 or roots != ca.roots_pem(authority):
             self._made = self._make()
             logger.info("renewed the serving certificate")
 

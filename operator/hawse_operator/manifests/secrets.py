@@ -60,8 +60,8 @@ def build_edge_certificate(fleet: v1alpha1.Fleet, *, namespace: str, parts: Mapp
     }
 
 
-def build_ca_secret(*, namespace: str, certificate_pem: bytes, key_pem: bytes) -> JsonObject:
-    """The Secret with the CA: made once, never changed, owned by nobody so that nothing deletes it."""
+def build_ca_secret(*, namespace: str, parts: Mapping[str, bytes], annotations: Mapping[str, str]) -> JsonObject:
+    """The Secret with the CA: changed by its rotation only, owned by nobody so that nothing deletes it."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -70,8 +70,9 @@ def build_ca_secret(*, namespace: str, certificate_pem: bytes, key_pem: bytes) -
             "name": names.CA_SECRET,
             "namespace": namespace,
             "labels": metadata.common_labels(name="hawse", instance="ca", component="ca"),
+            **({"annotations": dict(annotations)} if annotations else {}),
         },
-        "data": _encoded({"ca.crt": certificate_pem, "ca.key": key_pem}),
+        "data": _encoded(parts),
     }
 
 
@@ -92,6 +93,11 @@ def build_ca_config_map(*, namespace: str, certificate_pem: bytes) -> JsonObject
 def read_data(body: Mapping[str, Any], key: str) -> bytes:
     """A value of a Secret; empty if it is not there."""
     return base64.b64decode((body.get("data") or {}).get(key) or "")
+
+
+def read_all(body: Mapping[str, Any]) -> dict[str, bytes]:
+    """All values of a Secret."""
+    return {key: read_data(body, key) for key in body.get("data") or {}}
 
 
 def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:

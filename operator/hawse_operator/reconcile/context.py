@@ -13,6 +13,7 @@ from typing import Any
 from hawse_api import names, v1alpha1
 from hawse_operator.control import ca
 from hawse_operator.control.hub import Hub
+from hawse_operator.control.rotation import Rotation
 from hawse_operator.k8s import client as k8s_client
 from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import Resource
@@ -59,10 +60,15 @@ class Context:
     recorder: events.Recorder
     settings: Settings
     look_ups: LookUps
-    authority: ca.Authority
+    rotation: Rotation
     secret_versions: SecretVersions
     settles_at: datetime
     first_round: FirstRound = field(default_factory=FirstRound)
+
+    @property
+    def authority(self) -> ca.Authority:
+        """The internal CA as it is now."""
+        return self.rotation.authority
 
     @property
     def now(self) -> datetime:

@@ -125,12 +125,17 @@ def _tokens_of_fleet(world: World, fleet: str) -> Iterator[Wake]:
     """Tokens whose texts name the fleet's addresses, if these have changed: each of them is a write."""
     if not world.addresses_moved(fleet):
         return
-    tokens = world.cache[resources.AGENT_TOKENS]
-    for number, key in enumerate(tokens.names()):
+    for key, delay_s in all_tokens(world):
         found = world.token(key.namespace, key.name)
         lead = world.fleet_of_token(found) if found is not None else None
         if lead is not None and lead.name == fleet:
-            yield key, MOVED_S + number / TOKENS_PER_S
+            yield key, delay_s
+
+
+def all_tokens(world: World) -> Iterator[Wake]:
+    """All AgentTokens one after another: their texts have to be written."""
+    for number, key in enumerate(world.cache[resources.AGENT_TOKENS].names()):
+        yield key, MOVED_S + number / TOKENS_PER_S
 
 
 def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:

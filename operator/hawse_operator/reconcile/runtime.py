@@ -15,9 +15,9 @@ from typing import Protocol, TypeVar
 
 from hawse_api import names
 from hawse_operator import errors, telemetry
-from hawse_operator.control import ca
 from hawse_operator.control import server as control_server
 from hawse_operator.control.hub import Hub
+from hawse_operator.control.rotation import Rotation
 from hawse_operator.k8s import client as k8s_client
 from hawse_operator.k8s import events, resources
 from hawse_operator.reconcile import (
@@ -115,7 +115,7 @@ class Term:
             recorder=self._recorder,
             settings=process.settings,
             look_ups=LookUps(Resolver(process.settings.resolvers), self._queue.add, utc_now),
-            authority=await self._patiently(self._authority),
+            rotation=await self._patiently(self._authority),
             secret_versions=SecretVersions(process.cache[resources.AGENT_TOKENS], process.client, self._queue),
             settles_at=utc_now() + SETTLES_AFTER,
         )
@@ -139,10 +139,8 @@ class Term:
             process.intake.stand_by()
             telemetry.QUEUE_DEPTH.set_function(lambda: 0.0)
 
-    async def _authority(self) -> ca.Authority:
-        return await authority.ensure_authority(
-            self._process.client, self._process.settings.pod_namespace, now=utc_now()
-        )
+    async def _authority(self) -> Rotation:
+        return await authority.ensure_authority(self._process.client, self._process.settings, now=utc_now())
 
     async def _list(self) -> None:
         process = self._process

@@ -7,6 +7,7 @@ import pytest
 from hawse_operator import errors
 from hawse_operator.control import ca
 from hawse_operator.control.hub import Hub
+from hawse_operator.control.rotation import Rotation
 from hawse_operator.k8s import resources
 from hawse_operator.policies import hosts
 from hawse_operator.reconcile.cache import Cache, Key
@@ -79,7 +80,7 @@ def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], wat
         recorder=NoEvents(),  # type: ignore[arg-type]  # a fake
         settings=settings,
         look_ups=LookUps(NoDns(), lambda _key: None, lambda: NOW),
-        authority=ca.new_ca(NOW),
+        rotation=Rotation(ca.new_ca(NOW)),
         secret_versions=SecretVersions(cache[resources.AGENT_TOKENS], api, queue),  # type: ignore[arg-type]  # a fake
         settles_at=NOW,
     )

@@ -49,7 +49,7 @@ def test_every_secret_carries_the_label_that_the_admission_policy_asks_for() -> 
     made = [
         secrets.build_token_secret(token(), text=TEXT, issued_at=NOW, reissue=""),
         secrets.build_edge_certificate(fleet(), namespace="ns", parts={"tls.crt": b"c", "tls.key": b"k"}),
-        secrets.build_ca_secret(namespace="ns", certificate_pem=b"c", key_pem=b"k"),
+        secrets.build_ca_secret(namespace="ns", parts={"ca.crt": b"c", "ca.key": b"k"}, annotations={}),
         secrets.build_ca_config_map(namespace="ns", certificate_pem=b"c"),
     ]
     for body in made:

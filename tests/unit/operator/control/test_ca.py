@@ -1,5 +1,6 @@
 """Certificates: who is named, for how long, and what is refused. Chains are checked by cryptography's own verifier."""
 
+import dataclasses
 import hashlib
 from datetime import UTC, datetime, timedelta
 
@@ -87,9 +88,17 @@ def test_a_good_request_gives_its_key() -> None:
     assert ca.parse_csr(csr_of(key)) == key.public_key()
 
 
-def test_a_rotation_signs_with_the_new_and_trusts_both() -> None:
+def trusting(signer: ca.Authority, other: ca.Authority) -> ca.Authority:
+    return ca.Authority(signer.key, (signer.certificate, other.certificate))
+
+
+def pems(authority: ca.Authority) -> tuple[bytes, bytes]:
+    return ca.roots_pem(authority), ca.key_pem(authority.key)
+
+
+def test_two_may_be_trusted_while_one_signs() -> None:
     new = ca.new_ca(NOW)
-    both = ca.rotate(AUTHORITY, new)
+    both = trusting(new, AUTHORITY)
     old_leaf = ca.issue_agent(AUTHORITY, ca.new_key().public_key(), AGENT, NOW)
     new_leaf = ca.issue_agent(both, ca.new_key().public_key(), AGENT, NOW)
     assert all(ca.is_signed_by_us(both, leaf, NOW) for leaf in (old_leaf, new_leaf))
@@ -109,9 +118,23 @@ def test_time_bounds_a_certificate_and_grace_extends_its_end_only() -> None:
     assert not ca.is_signed_by_us(AUTHORITY, leaf, NOW - timedelta(hours=2), grace=timedelta(hours=2))
 
 
-def test_what_was_dumped_loads_with_the_signer_first() -> None:
-    both = ca.rotate(AUTHORITY, ca.new_ca(NOW))
-    crt, key = ca.dump(both)
+def test_a_retired_ca_vouches_for_renewals_only() -> None:
+    leaf = ca.issue_agent(AUTHORITY, ca.new_key().public_key(), AGENT, NOW)
+    new = dataclasses.replace(ca.new_ca(NOW), retired=(AUTHORITY.certificate,))
+    assert not ca.is_signed_by_us(new, leaf, NOW)
+    assert ca.is_signed_by_us(new, leaf, NOW, grace=timedelta(days=1))
+
+
+def test_a_short_life_begins_less_far_back() -> None:
+    short = dataclasses.replace(AUTHORITY, lifetime=timedelta(seconds=48))
+    leaf = ca.issue_agent(short, ca.new_key().public_key(), AGENT, NOW)
+    assert leaf.not_valid_before_utc == NOW - timedelta(seconds=2)
+    assert leaf.not_valid_after_utc == NOW + timedelta(seconds=48)
+
+
+def test_what_was_written_loads_with_the_signer_first() -> None:
+    both = trusting(ca.new_ca(NOW), AUTHORITY)
+    crt, key = pems(both)
     loaded = ca.load(crt, key)
     assert loaded.roots == both.roots
     certificates = x509.load_pem_x509_certificates(crt)
@@ -122,10 +145,10 @@ def test_what_was_dumped_loads_with_the_signer_first() -> None:
 @pytest.mark.parametrize(
     ("crt", "key", "words"),
     [
-        pytest.param(b"x", ca.dump(AUTHORITY)[1], "not PEM", id="no certificate"),
-        pytest.param(ca.dump(AUTHORITY)[0], b"x", "not PEM", id="no key"),
-        pytest.param(ca.dump(AUTHORITY)[0], ca.dump(ca.new_ca(NOW))[1], "belongs to ca.key", id="another key"),
-        pytest.param(ca.dump(AUTHORITY)[0] * 3, ca.dump(AUTHORITY)[1], "at most two", id="three"),
+        pytest.param(b"x", pems(AUTHORITY)[1], "not PEM", id="no certificate"),
+        pytest.param(pems(AUTHORITY)[0], b"x", "not PEM", id="no key"),
+        pytest.param(pems(AUTHORITY)[0], pems(ca.new_ca(NOW))[1], "belongs to ca.key", id="another key"),
+        pytest.param(pems(AUTHORITY)[0] * 3, pems(AUTHORITY)[1], "at most two", id="three"),
     ],
 )
 def test_a_secret_that_is_no_ca_is_refused_with_the_reason(crt: bytes, key: bytes, words: str) -> None:
