@@ -24,7 +24,7 @@ from support.operator import (
     wait_for,
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(420)
 STATIC = {"type": "Static", "static": {"ips": ["203.0.113.7"]}}
 
 
@@ -188,7 +188,7 @@ def test_five_hundred_tunnels_converge_and_a_second_look_writes_nothing(api: Api
             any((item["type"], item["status"]) == ("Reserved", "True") for item in found) for found in conditions
         )
 
-    wait_for("all are reserved", reserved, timeout_s=60.0)
+    wait_for("all are reserved", reserved, timeout_s=180.0)
 
     def settled() -> bool:
         """Not settling any more, and no key failed: the events are posted too."""
