@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 CHILD = "hawse.dev/exit-node=eu-1"
 EDITS = 60
 MAX_WRITES = 25
+NODE = exit_node("eu-1", "eu-west", address={"type": "Service", "service": {"type": "ClusterIP"}})
 HOST = "shop.tunnels.example.com"
 
 
@@ -53,8 +54,7 @@ class Rig:
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with cluster_with_crds(tmp_path_factory.mktemp("edits")) as cluster, contextlib.ExitStack() as stack:
         api = Api(cluster)
-        node = exit_node("eu-1", "eu-west", address={"type": "Service", "service": {"type": "ClusterIP"}})
-        api.apply(FLEET, node, namespace("team-a"), token("laptop", "team-a"), tunnel("shop", "team-a"))
+        api.apply(FLEET, NODE, namespace("team-a"), token("laptop", "team-a"), tunnel("shop", "team-a"))
         proxy = stack.enter_context(api_proxy.proxied(cluster, "operator-a"))
         settings = {"HAWSE_RESYNC_SECONDS": "3600", "HAWSE_SECRET_POLL_SECONDS": "2", "HAWSE_LEASE_SECONDS": "15"}
         operator = Operator(cluster, "operator-a", KUBECONFIG=str(proxy.kubeconfig), **settings)
@@ -134,6 +134,19 @@ def test_what_others_own_stays_theirs(rig: Rig) -> None:
     wait_for("our field is corrected", lambda: rig.child("deployment")["spec"]["replicas"] == 1)
     metadata = rig.child("deployment")["metadata"]
     assert (metadata["annotations"]["example.com/owner"], metadata["labels"]["team"]) == ("sre", "sre")
+
+
+def test_an_autoscaler_sets_the_replicas_of_the_exit_node_and_nobody_fights_it(rig: Rig) -> None:
+    """Through /scale, as an HPA does; a manifest that says nothing of replicas, applied again, leaves them alone."""
+    rig.api.cluster.kubectl("scale", "exitnode", "eu-1", "--replicas=0")
+    wait_for("the Deployment follows", lambda: rig.child("deployment")["spec"]["replicas"] == 0)
+    rig.api.apply(NODE)
+    rig.patch("deployment", rig.child("deployment")["metadata"]["name"], '{"metadata":{"labels":{"any":"news"}}}')
+    time.sleep(2)
+    assert (rig.api.get("exitnode", "eu-1") or {})["spec"]["replicas"] == 0
+    assert rig.child("deployment")["spec"]["replicas"] == 0
+    rig.api.cluster.kubectl("scale", "exitnode", "eu-1", "--replicas=1")
+    wait_for("the Deployment follows", lambda: rig.child("deployment")["spec"]["replicas"] == 1)
 
 
 def test_the_secret_of_a_token_comes_back_when_it_is_deleted(rig: Rig) -> None:
