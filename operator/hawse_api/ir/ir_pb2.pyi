@@ -88,6 +88,7 @@ class Fleet(_message.Message):
     HTTPS_PORT_FIELD_NUMBER: _builtins.int
     AGENTS_PORT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ID_FIELD_NUMBER: _builtins.int
+    PROXIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     domain: _builtins.str
     """Subdomains hang below it: "tunnels.example.com". Also the trust domain of every certificate."""
@@ -97,6 +98,10 @@ class Fleet(_message.Message):
     """Public UDP port of agents."""
     certificate_id: _builtins.str
     """Material id of the wildcard certificate, e.g. "certificate/fleet-default"."""
+    @_builtins.property
+    def proxies(self) -> Global___Proxies:
+        """Load balancers in front of the exit nodes."""
+
     def __init__(
         self,
         *,
@@ -105,14 +110,43 @@ class Fleet(_message.Message):
         https_port: _builtins.int = ...,
         agents_port: _builtins.int = ...,
         certificate_id: _builtins.str = ...,
+        proxies: Global___Proxies | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proxies", b"proxies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents_port", b"agents_port", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents_port", b"agents_port", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "name", b"name", "proxies", b"proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Fleet: _TypeAlias = Fleet  # noqa: Y015
+
+@_typing.final
+class Proxies(_message.Message):
+    """Whose word on a visitor's address counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUSTED_CIDRS_FIELD_NUMBER: _builtins.int
+    ANNOUNCE_FIELD_NUMBER: _builtins.int
+    announce: _builtins.bool
+    """Connections from there begin with a PROXY header (versions 1 and 2)."""
+    @_builtins.property
+    def trusted_cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"10.0.0.0/8"; empty: nobody's."""
+
+    def __init__(
+        self,
+        *,
+        trusted_cidrs: _abc.Iterable[_builtins.str] | None = ...,
+        announce: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "trusted_cidrs", b"trusted_cidrs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proxies: _TypeAlias = Proxies  # noqa: Y015
 
 @_typing.final
 class AgentToken(_message.Message):

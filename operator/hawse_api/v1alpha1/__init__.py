@@ -32,6 +32,8 @@ from hawse_api.v1alpha1.fleet import (
     FleetStatus,
     Listeners,
     NamespacesFrom,
+    ProxyProtocol,
+    ProxyProtocolMode,
     Quotas,
 )
 from hawse_api.v1alpha1.meta import (
@@ -120,6 +122,8 @@ __all__ = [
     "OwnerReference",
     "Problem",
     "Protocol",
+    "ProxyProtocol",
+    "ProxyProtocolMode",
     "Quotas",
     "ReclaimPolicy",
     "RegionStatus",

@@ -1,5 +1,6 @@
 """Fleet: what a group of ExitNodes shares: the domain, public ports, the certificate, who may use it."""
 
+import ipaddress
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -24,6 +25,7 @@ from hawse_api.v1alpha1.schema import (
     Int32,
     Members,
     Model,
+    Rule,
     Scope,
     condition_columns,
     immutable,
@@ -31,6 +33,18 @@ from hawse_api.v1alpha1.schema import (
 
 DOMAIN_MAX = 253 - 63 - 1
 """A subdomain of 63 characters and its dot still fit into a name of DNS."""
+
+
+def _is_cidr(text: str) -> bool:
+    """As Kubernetes' isCIDR takes it: with a prefix length; host bits may be set."""
+    address, slash, _ = text.partition("/")
+    try:
+        ipaddress.ip_network(text, strict=False)
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return bool(slash) and "%" not in text
+
 
 Port = Annotated[Int32, Field(ge=1, le=65535)]
 
@@ -99,6 +113,40 @@ class AllowedNamespaces(Choice):
                 return self.selector is not None and self.selector.matches(namespace_labels)
 
 
+class ProxyProtocolMode(StrEnum):
+    """Whether load balancers say whose connection they pass on."""
+
+    OFF = "Off"
+    REQUIRED = "Required"
+
+
+Cidr = Annotated[
+    str,
+    Field(min_length=4, max_length=49),
+    Rule(cel="isCIDR(self)", message="must be a network such as 10.0.0.0/8 or 2001:db8::/32", holds=_is_cidr),
+]
+
+
+class ProxyProtocol(Model):
+    """Load balancers in front of the exit nodes, whose word on a visitor's address counts."""
+
+    rules = (
+        Rule(
+            cel="self.mode != 'Required' || self.trustedCIDRs.size() > 0",
+            message="mode Required needs trustedCIDRs: the networks of the load balancers",
+            holds=lambda it: it.mode is not ProxyProtocolMode.REQUIRED or bool(it.trusted_cidrs),
+        ),
+    )
+
+    mode: ProxyProtocolMode = ProxyProtocolMode.OFF
+    """Required: TCP connections from trustedCIDRs begin with a PROXY header (version 1 or 2);
+    those without it are closed."""
+    trusted_cidrs: Annotated[
+        tuple[Cidr, ...], Field(alias="trustedCIDRs", max_length=64, json_schema_extra=LIST_SET)
+    ] = ()
+    """Networks of the load balancers. X-Forwarded-For from there counts too; from anywhere else it is dropped."""
+
+
 class Quotas(Model):
     """How many names one namespace may have, in whatever Fleet."""
 
@@ -126,6 +174,8 @@ class FleetSpec(Model):
         DEFAULT_RESERVED
     )
     """Labels that no tenant gets. `connect`, `tcp-<n>`, `udp-<n>` and `c-<16 characters>` are always among them."""
+    proxy_protocol: ProxyProtocol = ProxyProtocol()
+    """Load balancers in front of the exit nodes, whose word on a visitor's address counts."""
     quotas: Quotas = Quotas()
     """How many names one namespace may have. Who holds a name keeps it; one more is refused
     (Reserved=False/QuotaExceeded)."""

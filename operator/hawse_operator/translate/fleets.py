@@ -15,6 +15,7 @@ def certificate_id(fleet: str) -> str:
 def translate_fleet(fleet: v1alpha1.Fleet) -> ir_pb2.Object:
     """What all exit nodes of the fleet share."""
     spec = fleet.spec
+    proxies = spec.proxy_protocol
     return ir_pb2.Object(
         key=FLEET_KEY,
         fleet=ir_pb2.Fleet(
@@ -23,5 +24,10 @@ def translate_fleet(fleet: v1alpha1.Fleet) -> ir_pb2.Object:
             https_port=spec.listeners.https,
             agents_port=spec.listeners.agents,
             certificate_id=certificate_id(fleet.name),
+            proxies=ir_pb2.Proxies(
+                trusted_cidrs=proxies.trusted_cidrs, announce=proxies.mode is v1alpha1.ProxyProtocolMode.REQUIRED
+            )
+            if proxies.trusted_cidrs
+            else None,
         ),
     )

@@ -114,6 +114,8 @@ pub(crate) struct Doors {
     visitors: Arc<Caps>,
     /// Past the caps of visitors: those who may still be agents.
     unheard: Arc<Caps>,
+    /// From load balancers, which have not said yet for whom: as many as visitors, few addresses.
+    unannounced: Arc<Caps>,
 }
 
 /// A connection whose ClientHello was not read yet.
@@ -127,7 +129,17 @@ pub(crate) struct Guest {
 impl Doors {
     pub(crate) fn new(visitors: Arc<Caps>) -> Self {
         let unheard = Caps::uncounted(limits::UNHEARD, limits::UNHEARD_PER_ADDRESS);
-        Self { visitors, unheard }
+        let unannounced = Caps::uncounted(visitors.total, visitors.total);
+        Self {
+            visitors,
+            unheard,
+            unannounced,
+        }
+    }
+
+    /// Lets a load balancer's connection wait at the door until it has said for whom it comes.
+    pub(crate) fn wait(&self, proxy: IpAddr) -> Option<Place> {
+        self.unannounced.enter(proxy)
     }
 
     /// Lets a connection from `address` in; counted as a visitor until it turns out to be an agent.

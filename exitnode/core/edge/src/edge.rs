@@ -47,6 +47,7 @@ impl<D: Dialer> Edge<D> {
     pub fn apply(&self, object: Object) -> Result<(), String> {
         match object.object {
             Some(object::Object::Fleet(fleet)) => {
+                self.shared.proxies.set(&fleet.proxies.unwrap_or_default())?;
                 // Agents come first where one port is both.
                 let at = if fleet.https_port == fleet.agents_port {
                     0

@@ -20,6 +20,7 @@ mod layers;
 mod limits;
 mod listener;
 mod patience;
+mod proxies;
 mod respond;
 mod route;
 mod rules;

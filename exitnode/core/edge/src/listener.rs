@@ -195,15 +195,18 @@ async fn moved(drain: &mut watch::Receiver<Option<Instant>>) {
 
 /// Gives the connection to a task of its own, or closes it.
 fn admit(front: &Arc<Front>, tasks: &Tasks, (stream, peer): (TcpStream, SocketAddr), finish: &watch::Receiver<bool>) {
-    let Some(place) = front.doors.enter(peer.ip()) else {
-        return;
-    };
     // Without it small answers wait for the visitor's ACK; failure costs 40 ms, not correctness.
     let _ = stream.set_nodelay(true);
     let socket = socket2::SockRef::from(&stream);
     let _ = socket.set_tcp_user_timeout(Some(limits::READER_STALL));
     let _ = socket.set_tcp_notsent_lowat(limits::UNSENT_BYTES);
-    tasks.spawn(front.clone().serve(stream, (peer, place), finish.clone()));
+    if front.shared.proxies.announce(peer.ip()) {
+        if let Some(waiting) = front.doors.wait(peer.ip()) {
+            tasks.spawn(front.clone().hear(stream, (peer, waiting), finish.clone()));
+        }
+    } else if let Some(guest) = front.doors.enter(peer.ip()) {
+        tasks.spawn(front.clone().serve(stream, (peer, guest), finish.clone()));
+    }
 }
 
 /// hyper is done with their connections; their places are taken until they end.

@@ -13,6 +13,7 @@ use crate::{
     certs::{Certificate, Certificates},
     counters::Totals,
     limits,
+    proxies::Proxies,
     route::Routes,
     stalls::Stalls,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) totals: Totals,
     pub(crate) stalls: Stalls,
     pub(crate) agents: Agents,
+    pub(crate) proxies: Proxies,
     /// The fleet's public port of visitors, if HTTP/3 is there too; 0: it is not, or no fleet is known.
     pub(crate) http3_port: AtomicU32,
 }

@@ -3,17 +3,25 @@
 //! The types carry the order: no layer can ask for a tunnel above the one that finds it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
-use http::Request;
+use http::{HeaderMap, HeaderValue, Request};
 use tokio::sync::Notify;
 
-use crate::{body::Body, caps, certs::Certificate, gate::Place, route::Tunnel, rules::Authority};
+use crate::{
+    body::Body,
+    caps,
+    certs::Certificate,
+    gate::Place,
+    proxies::{self, Trusted},
+    route::Tunnel,
+    rules::Authority,
+};
 
 /// Which HTTP the visitor speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +39,8 @@ pub(crate) struct Connection {
     /// The name that the visitor asked for in the handshake, lower case.
     pub(crate) sni: Option<String>,
     pub(crate) certificate: Arc<Certificate>,
+    /// `peer` is a load balancer whose X-Forwarded-For counts.
+    trusted: Option<Arc<Trusted>>,
     /// Its place under the caps; a WebSocket keeps it after hyper is done with the connection.
     _place: caps::Place,
     active: AtomicU64,
@@ -44,7 +54,7 @@ impl Connection {
         (peer, place): (SocketAddr, caps::Place),
         protocol: Protocol,
         sni: Option<String>,
-        certificate: Arc<Certificate>,
+        (certificate, trusted): (Arc<Certificate>, Option<Arc<Trusted>>),
     ) -> Arc<Self> {
         let (active, started, upgraded) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         Arc::new(Self {
@@ -52,12 +62,27 @@ impl Connection {
             protocol,
             sni,
             certificate,
+            trusted,
             _place: place,
             active,
             started,
             first: Notify::new(),
             upgraded,
         })
+    }
+
+    /// Whose request this is: the peer, or who a load balancer says it is.
+    pub(crate) fn visitor(&self, headers: &HeaderMap) -> IpAddr {
+        let trusted = self.trusted.as_ref();
+        trusted.map_or(self.peer.ip(), |trusted| trusted.visitor(headers, self.peer.ip()))
+    }
+
+    /// X-Forwarded-For for the app.
+    pub(crate) fn forwarded_for(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        match &self.trusted {
+            Some(_) => proxies::extended(headers, self.peer.ip()),
+            None => HeaderValue::try_from(self.peer.ip().to_canonical().to_string()).ok(),
+        }
     }
 
     /// Requests that run now.

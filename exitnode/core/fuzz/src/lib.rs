@@ -1,7 +1,7 @@
 //! What may never happen, whatever bytes come: one plain function for each parser of foreign bytes, which panics if it does.
 //!
 //! Run by tests/replay.rs (stable, every `cargo test`) and by bin/libfuzzer.rs (nightly). The parsers that are private stand
-//! behind the feature `fuzzing` of their crates, unchanged. Missing here: the PROXY header, which does not exist yet.
+//! behind the feature `fuzzing` of their crates, unchanged.
 
 use bytes::{Buf, Bytes, BytesMut};
 use hawse_proto::{frame, frames, stream_open};
@@ -19,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("request_head", hawse_edge::fuzzing::request_head),
     ("route", hawse_edge::fuzzing::route),
     ("h3_sieve", hawse_edge::fuzzing::h3_sieve),
+    ("proxy_header", hawse_edge::fuzzing::proxy_header),
     ("proxy_answer", hawse_tunnel::fuzzing::proxy_answer),
 ];
 

@@ -3,6 +3,7 @@
 //! Sets every limit that hyper offers (limits.rs); those it lacks are wrappers of our own: half_close (HTTP/1.1), meter
 //! (HTTP/2), reader (all). Decides nothing about a request.
 
+mod announced;
 mod bucket;
 mod h3;
 mod half_close;
@@ -35,7 +36,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 #[cfg(feature = "fuzzing")]
-pub use self::h3::h3_sieve;
+pub use self::{announced::proxy_header, h3::h3_sieve};
 pub(crate) use self::{
     h3::Entrance,
     tls::{Alpn, server_config},
@@ -74,6 +75,25 @@ pub(crate) struct Front {
 }
 
 impl Front {
+    /// Hears from a load balancer whose connection this is, then serves it. Not cancel safe, as `serve`.
+    pub(crate) async fn hear(
+        self: Arc<Self>,
+        mut socket: TcpStream,
+        (proxy, waiting): (SocketAddr, Place),
+        drain: watch::Receiver<bool>,
+    ) {
+        let heard = timeout(self.limits.handshake_timeout, announced::read(&mut socket)).await;
+        let Ok(Ok(announced)) = heard else {
+            self.shared.totals.handshakes_failed.fetch_add(1, Relaxed);
+            return;
+        };
+        let visitor = announced.unwrap_or(proxy);
+        if let Some(guest) = self.doors.enter(visitor.ip()) {
+            drop(waiting);
+            self.serve(socket, (visitor, guest), drain).await;
+        }
+    }
+
     /// Serves one connection until it ends. `drain` turns true when the listener stops. Not cancel safe: dropping it cuts
     /// the connection and its requests off.
     pub(crate) async fn serve(
@@ -135,7 +155,8 @@ impl Front {
         };
         // rustls doesn't tell which certificate it used; a change since then has the same names.
         let certificate = self.shared.certificate(sni.as_deref())?;
-        Some((stream, Connection::new(from, protocol, sni, certificate)))
+        let trusted = self.shared.proxies.around(from.0.ip());
+        Some((stream, Connection::new(from, protocol, sni, (certificate, trusted))))
     }
 
     async fn http1(

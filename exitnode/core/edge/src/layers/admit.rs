@@ -62,7 +62,8 @@ where
     }
 
     fn call(&mut self, routed: Routed) -> Self::Future {
-        match routed.tunnel.gate.enter(visitor_of(routed.connection.peer.ip())) {
+        let visitor = routed.connection.visitor(routed.request.headers());
+        match routed.tunnel.gate.enter(visitor_of(visitor)) {
             Entry::Placed(place) => {
                 routed.ticket.hold(place);
                 Step::next(self.inner.call(routed))

@@ -69,7 +69,12 @@ pub(crate) fn connection(shared: &Arc<Shared>, sni: &str) -> Arc<Connection> {
     let place = Caps::new(shared.clone(), 10, 10).enter([127, 0, 0, 1].into()).unwrap();
     let certificate = shared.certificates.find(Some(HOST)).unwrap();
     let peer = SocketAddr::from(([203, 0, 113, 7], 5000));
-    Connection::new((peer, place), Protocol::Http1, Some(sni.to_owned()), certificate)
+    Connection::new(
+        (peer, place),
+        Protocol::Http1,
+        Some(sni.to_owned()),
+        (certificate, None),
+    )
 }
 
 pub(crate) fn tunnel_ir() -> ir::Tunnel {

@@ -1,9 +1,8 @@
 //! What changes in the head of a request on its way to the app, and of an answer on its way back. Pure.
 //!
-//! The visitor's word on who it is never passes: X-Forwarded-*, Forwarded, X-Real-IP and X-Hawse-* are the edge's. Fields of
+//! The visitor's word on who it is never passes (a trusted load balancer's does, proxies.rs): X-Forwarded-*, Forwarded,
+//! X-Real-IP and X-Hawse-* are the edge's. Fields of
 //! one connection (RFC 9110, 7.6.1) end here in both directions.
-
-use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, response, uri};
 
@@ -19,9 +18,10 @@ pub(super) enum Towards {
 }
 
 /// What the edge tells the app of the visitor.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Told<'a> {
-    pub(super) visitor: IpAddr,
+    /// Value of X-Forwarded-For.
+    pub(super) forwarded_for: Option<HeaderValue>,
     /// Host as the visitor wrote it.
     pub(super) authority: &'a str,
     pub(super) request_id: &'a str,
@@ -47,6 +47,7 @@ pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_
     // hyper answers 100 Continue as soon as the app's side takes the body: the expectation is met here.
     head.headers.remove(header::EXPECT);
     join_cookies(&mut head.headers);
+    let authority = told.authority;
     tell(&mut head.headers, told)?;
     match towards {
         Towards::Http1 if wants_trailers => {
@@ -65,7 +66,7 @@ pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_
         }
         Towards::Http1 | Towards::H2c => {}
     }
-    address(head, towards, told.authority)?;
+    address(head, towards, authority)?;
     head.extensions.clear();
     Ok(())
 }
@@ -154,7 +155,9 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 fn tell(headers: &mut HeaderMap, told: Told<'_>) -> Result<(), Fault> {
     let authority = value(told.authority)?;
-    headers.insert("x-forwarded-for", value(&told.visitor.to_canonical().to_string())?);
+    if let Some(chain) = told.forwarded_for {
+        headers.insert("x-forwarded-for", chain);
+    }
     headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
     headers.insert("x-forwarded-host", authority.clone());
     headers.insert(visit::REQUEST_ID, value(told.request_id)?);

@@ -131,7 +131,7 @@ pub(super) fn prepare(routed: Routed, towards: Towards) -> Result<(About, Reques
     } = routed;
     let (mut head, body) = request.into_parts();
     let told = Told {
-        visitor: connection.peer.ip(),
+        forwarded_for: connection.forwarded_for(&head.headers),
         authority: &authority.text,
         request_id: request_id.as_str(),
     };

@@ -37,6 +37,19 @@ pub struct Fleet {
     /// Material id of the wildcard certificate, e.g. "certificate/fleet-default".
     #[prost(string, tag = "5")]
     pub certificate_id: ::prost::alloc::string::String,
+    /// Load balancers in front of the exit nodes.
+    #[prost(message, optional, tag = "7")]
+    pub proxies: ::core::option::Option<Proxies>,
+}
+/// Whose word on a visitor's address counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proxies {
+    /// "10.0.0.0/8"; empty: nobody's.
+    #[prost(string, repeated, tag = "1")]
+    pub trusted_cidrs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Connections from there begin with a PROXY header (versions 1 and 2).
+    #[prost(bool, tag = "2")]
+    pub announce: bool,
 }
 /// An AgentToken that may be used. Its removal cuts its agents off. Key "token/<uid>".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

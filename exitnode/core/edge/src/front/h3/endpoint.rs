@@ -125,7 +125,8 @@ fn identify(front: &Front, quic: &quinn::Connection, place: Place) -> Option<Arc
         .map(|name| name.trim_end_matches('.').to_ascii_lowercase());
     let certificate = front.shared.certificate(sni.as_deref())?;
     let from = (quic.remote_address(), place);
-    Some(Connection::new(from, Protocol::Http3, sni, certificate))
+    let trusted = front.shared.proxies.around(from.0.ip());
+    Some(Connection::new(from, Protocol::Http3, sni, (certificate, trusted)))
 }
 
 fn transport(limits: &Limits) -> TransportConfig {

@@ -5,7 +5,7 @@ use super::*;
 fn rewritten(towards: Towards, request: http::request::Builder) -> request::Parts {
     let mut head = request.body(()).unwrap().into_parts().0;
     let told = Told {
-        visitor: "::ffff:203.0.113.7".parse().unwrap(),
+        forwarded_for: Some(HeaderValue::from_static("203.0.113.7")),
         authority: "Shop.example:443",
         request_id: "id1",
     };
