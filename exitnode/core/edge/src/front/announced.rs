@@ -17,8 +17,8 @@ const V2_MOST: usize = 1024;
 /// Version 1 (proxy-protocol.txt, section 2.1).
 const V1_MOST: usize = 107;
 
-/// The visitor's address. `None`: the load balancer speaks for itself (a health check), or does not know. Not cancel
-/// safe: what was read is lost, and the connection with it.
+/// The visitor's address. `None`: the load balancer speaks for itself (a health check), or does not know.
+/// Not cancel safe: what was read is lost, and the connection with it.
 pub(super) async fn read<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; V2_SIGNATURE.len()];
     from.read_exact(&mut header).await?;
