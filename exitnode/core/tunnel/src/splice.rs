@@ -4,14 +4,18 @@
 //! its answer). A broken direction is passed on as broken: a reset towards the exit node, RST towards the app, so that
 //! nobody takes a cut message for a whole one. Buffers are held only while bytes flow. Called by agent.rs.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use hawse_proto::codes;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::task::yield_now;
 
 use crate::limits::{BUFFER_MAX_BYTES, BUFFER_MIN_BYTES};
 use crate::link::Counters;
@@ -69,6 +73,7 @@ async fn from_app(mut app: ReadHalf<'_>, send: &mut SendHalf, counters: &Counter
     loop {
         // An app that says nothing would otherwise hold a stream for ever that the exit node has given up.
         let bytes = tokio::select! {
+            biased;
             bytes = read_some(&mut app, size) => bytes.map_err(|_| Broken)?,
             () = send.stopped() => return Err(Broken),
         };
@@ -88,11 +93,14 @@ async fn read_some(app: &mut ReadHalf<'_>, size: usize) -> io::Result<Bytes> {
     loop {
         app.readable().await?;
         let mut buffer = BytesMut::with_capacity(size);
-        match app.try_read_buf(&mut buffer) {
-            Ok(_) => return Ok(buffer.freeze()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        let mut read = pin!(app.read_buf(&mut buffer));
+        // One look, like `try_read_buf`. This knows besides that a buffer which is not filled was all there is, and spares
+        // the next call the system call that says so.
+        let looked = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+        if let Poll::Ready(count) = looked {
+            return count.map(|_| buffer.freeze());
         }
+        yield_now().await; // nothing there after all, or this task's turn is over
     }
 }
 
