@@ -116,6 +116,31 @@ async fn ten_mebibytes_go_up_and_down_whole() {
 }
 
 #[tokio::test]
+async fn an_upload_goes_on_though_the_visitor_does_not_read_yet() {
+    // More than all buffers between them hold.
+    const BYTES: usize = 32 << 20;
+    let scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        let (mut request, mut answer) = stream.split();
+        let mut upload = vec![0; BYTES];
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BYTES}\r\n\r\n");
+        let body = vec![7; BYTES];
+        let answering = async {
+            answer.write_all(head.as_bytes()).await?;
+            answer.write_all(&body).await
+        };
+        let _ = tokio::join!(answering, request.read_exact(&mut upload));
+    })
+    .await;
+    let mut visitor = scene.h1().await;
+    let head = format!("POST / HTTP/1.1\r\nhost: shop.t.example\r\ncontent-length: {BYTES}\r\n\r\n");
+    visitor.write_all(head.as_bytes()).await.unwrap();
+    soon(visitor.write_all(&vec![7; BYTES])).await.unwrap();
+    let reply = read_reply(&mut visitor, false).await;
+    assert_eq!((reply.status, reply.body.len()), (200, BYTES));
+}
+
+#[tokio::test]
 async fn an_app_that_answers_before_the_upload_has_ended_is_heard() {
     let scene = Scene::new(|mut stream: TcpStream| async move {
         app_head(&mut stream).await;

@@ -4,64 +4,35 @@
 //! connection with a whole exchange behind it goes back to the pool.
 
 use std::{
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use hawse_proto::codes;
+use hawse_proto::codes::{self, Code};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{Builder, SendRequest},
-};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::{
     About, Upstream,
     blame::{self, Said},
+    channel::Channel,
     head::{self, Told, Towards},
     pool::Pool,
     sending::{self, Sent},
-    stream::{Fate, Tracked},
+    stream::Fate,
 };
 use crate::{
     body::{self, Body, BoxError},
-    dial::{AppStream, Dialer, Path},
+    dial::Dialer,
     fault::{BodyFault, Fault},
     layers::Outcome,
-    limits,
     visit::Routed,
 };
-
-/// One connection to the app. Dropping it ends its task and resets its stream; see [`Channel::retire`] for the other way.
-#[derive(Debug)]
-pub(crate) struct Channel {
-    sender: SendRequest<Body>,
-    fate: Arc<Fate>,
-    path: Arc<dyn Path>,
-    alive: oneshot::Sender<()>,
-}
-
-impl Channel {
-    /// It can take another request, and should.
-    pub(super) fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && self.path.is_current()
-    }
-
-    /// Ends an idle connection in order: apps log a reset as an error.
-    pub(super) fn retire(self) {
-        // The task has the time to end it; without the sender there is nothing left to send.
-        let _ = self.alive.send(());
-    }
-}
 
 /// An answer's head, and what is needed to give its connection back.
 pub(super) struct Answer {
@@ -92,6 +63,7 @@ impl Answer {
             inner,
             fate,
             hold: Some(Hold { channel, sent, pool }),
+            failed: None,
         };
         if body.inner.is_end_stream() {
             body.give_back();
@@ -154,9 +126,11 @@ pub(super) async fn exchange<D: Dialer>(
     loop {
         let (mut channel, reused) = connect(up, about, pool.take(), may_repeat).await?;
         let copy = (reused && may_repeat).then(|| copy_of(&request));
-        channel.fate.expect_answer();
-        let mut failed = match channel.sender.try_send_request(request).await {
+        let mut failed = match channel.send(request).await {
             Ok(response) => {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS || !sent.is_whole() {
+                    channel.detach(&up.tasks);
+                }
                 return Ok(Answer {
                     response,
                     channel,
@@ -187,7 +161,7 @@ async fn connect<D: Dialer>(
 ) -> Result<(Channel, bool), Fault> {
     if let Some(pool) = pool {
         while let Some(mut channel) = pool.take(Instant::now(), may_repeat) {
-            if let Ok(Ok(())) = timeout(limits::POOL_READY_TIMEOUT, channel.sender.ready()).await {
+            if channel.ready().await {
                 return Ok((channel, true));
             }
         }
@@ -197,31 +171,8 @@ async fn connect<D: Dialer>(
 
 async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fault> {
     let stream = up.dial(&about.tunnel, &about.connection).await?;
-    let (fate, path) = (Arc::new(Fate::default()), stream.path());
-    let io = TokioIo::new(Tracked::new(stream, fate.clone()));
-    let (sender, connection) = Builder::new()
-        .max_headers(limits::APP_HEADERS)
-        .max_buf_size(limits::APP_BUFFER_BYTES)
-        .handshake(io)
-        .await
-        .map_err(|error| Fault::agent_lost(format!("The connection to it could not be used: {error}.")))?;
-    let (alive, ended) = oneshot::channel::<()>();
-    up.tasks.spawn(async move {
-        // How it ended is told by the exchange and by the stream's fate.
-        let mut connection = pin!(connection.with_upgrades());
-        tokio::select! {
-            _ = connection.as_mut() => {}
-            order = ended => if order.is_ok() {
-                let _ = timeout(limits::POOL_GOODBYE, connection).await;
-            }
-        }
-    });
-    Ok(Channel {
-        sender,
-        fate,
-        path,
-        alive,
-    })
+    let unusable = |error| Fault::agent_lost(format!("The connection to it could not be used: {error}."));
+    Channel::open(stream).await.map_err(unusable)
 }
 
 /// Another request like this one, which has no body.
@@ -246,6 +197,7 @@ struct AppBody {
     inner: Incoming,
     fate: Arc<Fate>,
     hold: Option<Hold>,
+    failed: Option<&'static Code>,
 }
 
 impl AppBody {
@@ -265,7 +217,15 @@ impl http_body::Body for AppBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let me = self.get_mut();
-        match ready!(Pin::new(&mut me.inner).poll_frame(cx)) {
+        if let Some(code) = me.failed {
+            return Poll::Ready(Some(Err(BodyFault(code).into())));
+        }
+        let inner = &mut me.inner;
+        let frame = match &mut me.hold {
+            Some(hold) => hold.channel.poll_for(cx, |cx| Pin::new(&mut *inner).poll_frame(cx)),
+            None => Pin::new(inner).poll_frame(cx),
+        };
+        match ready!(frame) {
             Some(Ok(frame)) => {
                 if me.inner.is_end_stream() {
                     me.give_back();
@@ -274,7 +234,10 @@ impl http_body::Body for AppBody {
             }
             Some(Err(_)) => {
                 me.hold = None;
-                Poll::Ready(Some(Err(BodyFault(blame::cut_off(&me.fate)).into())))
+                me.failed = Some(blame::cut_off(&me.fate));
+                // Told when asked again: what came before it is then on its way to the visitor, and hyper does not discard it.
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => {
                 me.give_back();

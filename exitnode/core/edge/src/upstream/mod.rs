@@ -1,12 +1,15 @@
 //! The bottom of the stack: takes a routed request to the app over a stream of its tunnel, and the answer back.
 //!
-//! One file a concern: head (what is rewritten), stream (what became of a connection), blame (whose fault), pool, http1, h2c,
-//! websocket, splice. Holds no tunnel and opens no link: streams come from the Dialer.
+//! One file a concern: head (what is rewritten), stream (what became of a connection), blame (whose fault), pool, channel
+//! and nudge (a connection and who drives it), http1, h2c, websocket, splice. Holds no tunnel and opens no link: streams come
+//! from the Dialer.
 
 mod blame;
+mod channel;
 mod h2c;
 mod head;
 mod http1;
+mod nudge;
 mod pool;
 mod sending;
 mod splice;

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{h2c, http1};
+use super::{channel::Channel, h2c};
 use crate::limits;
 
 /// What is kept for one tunnel; edits of the tunnel keep it, another token gets a new one.
@@ -26,7 +26,7 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// An idle connection. `may_repeat` is false for a request that must not meet a connection which the app is closing.
-    pub(super) fn take(&self, now: Instant, may_repeat: bool) -> Option<http1::Channel> {
+    pub(super) fn take(&self, now: Instant, may_repeat: bool) -> Option<Channel> {
         let freshness = if may_repeat {
             limits::POOL_IDLE_TIMEOUT
         } else {
@@ -37,17 +37,17 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange is over, if it may serve another.
-    pub(super) fn put(&self, now: Instant, channel: http1::Channel) {
-        if self.is_closed() || !channel.is_usable() {
+    pub(super) fn put(&self, now: Instant, channel: Channel) {
+        if self.is_closed() || !channel.is_reusable() {
             return channel.retire();
         }
         self.shelf()
             .put(now, Resting(Some(channel)), limits::POOL_IDLE_PER_TUNNEL);
     }
 
-    /// Closes what was idle for too long, and what runs over a link that the agent has left.
+    /// Closes what was idle for too long, what the app has closed, and what runs over a link that the agent has left.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.shelf().sweep(now, limits::POOL_IDLE_TIMEOUT, Resting::is_usable);
+        self.shelf().sweep(now, limits::POOL_IDLE_TIMEOUT, Resting::is_open);
         if let Ok(mut slot) = self.h2c.try_lock()
             && slot.as_ref().is_some_and(|channel| channel.is_over(now))
         {
@@ -77,11 +77,15 @@ impl Pool {
 
 /// An idle connection; ends in order when nobody takes it out again. `None` only while it is taken out.
 #[derive(Debug)]
-struct Resting(Option<http1::Channel>);
+struct Resting(Option<Channel>);
 
 impl Resting {
     fn is_usable(&self) -> bool {
-        self.0.as_ref().is_some_and(http1::Channel::is_usable)
+        self.0.as_ref().is_some_and(Channel::is_usable)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.as_mut().is_some_and(Channel::is_open)
     }
 }
 
@@ -126,9 +130,9 @@ impl<T> Shelf<T> {
     }
 
     /// Drops what is old or not usable.
-    fn sweep(&mut self, now: Instant, age: Duration, usable: impl Fn(&T) -> bool) {
+    fn sweep(&mut self, now: Instant, age: Duration, usable: impl Fn(&mut T) -> bool) {
         self.0
-            .retain(|(since, item)| now.saturating_duration_since(*since) <= age && usable(item));
+            .retain_mut(|(since, item)| now.saturating_duration_since(*since) <= age && usable(item));
     }
 }
 
@@ -151,6 +155,10 @@ mod tests {
         Instant::now() + SECOND * 1000
     }
 
+    fn left(shelf: &Shelf<i32>) -> Vec<i32> {
+        shelf.0.iter().map(|(_, item)| *item).collect()
+    }
+
     #[test]
     fn the_newest_usable_one_is_taken() {
         let now = now();
@@ -165,7 +173,7 @@ mod tests {
         let now = now();
         let mut shelf = shelf(now, &[(9, 1), (5, 2)]);
         assert_eq!(shelf.take(now, SECOND, |_| true), None);
-        assert_eq!(shelf.0.len(), 2);
+        assert_eq!(left(&shelf), [1, 2]);
     }
 
     #[test]
@@ -173,14 +181,14 @@ mod tests {
         let now = now();
         let mut shelf = shelf(now, &[(9, 1), (5, 2)]);
         shelf.put(now, 3, 2);
-        assert_eq!(shelf.0.iter().map(|(_, item)| *item).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(left(&shelf), [2, 3]);
     }
 
     #[test]
     fn the_old_and_the_unusable_are_swept_out() {
         let now = now();
-        let mut shelf = shelf(now, &[(31, 1), (30, 2), (9, 3), (1, 4)]);
-        shelf.sweep(now, SECOND * 30, |n| *n != 3);
-        assert_eq!(shelf.0.iter().map(|(_, item)| *item).collect::<Vec<_>>(), [2, 4]);
+        let mut shelf = shelf(now, &[(31, 1), (30, 2), (5, 3), (1, 4)]);
+        shelf.sweep(now, SECOND * 30, |item| *item != 3);
+        assert_eq!(left(&shelf), [2, 4]);
     }
 }

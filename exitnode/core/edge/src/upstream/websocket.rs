@@ -8,12 +8,7 @@ use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::{
-    Upstream,
-    head::Towards,
-    http1::{self, Channel},
-    splice,
-};
+use super::{Upstream, channel::Channel, head::Towards, http1, splice};
 use crate::{
     body::{self, Body},
     dial::Dialer,
