@@ -69,6 +69,8 @@ class Condition(StrEnum):
     PROGRAMMED = "Programmed"
     CERTIFICATE_READY = "CertificateReady"
     TARGET_READY = "TargetReady"
+    DNS_READY = "DNSReady"
+    WEIGHTS_HONOURED = "WeightsHonoured"
     ISSUED = "Issued"
     BOUND = "Bound"
     READY = "Ready"
@@ -93,6 +95,7 @@ class Reason(StrEnum):
     RESOLVED = "Resolved"
     TOKEN_NOT_FOUND = "TokenNotFound"
     CERTIFICATE_NOT_FOUND = "CertificateNotFound"
+    REGION_NOT_FOUND = "RegionNotFound"
     # Reserved
     RESERVED = "Reserved"
     NAME_TAKEN = "NameTaken"
@@ -109,6 +112,19 @@ class Reason(StrEnum):
     # TargetReady
     AGENT_CONNECTED = "AgentConnected"
     NO_AGENT = "NoAgent"
+    # DNSReady
+    PUBLISHED = "Published"
+    NOT_MANAGED = "NotManaged"
+    KEY_NOT_FOUND = "KeyNotFound"
+    KEY_REFUSED = "KeyRefused"
+    SERVER_UNREACHABLE = "ServerUnreachable"
+    REFUSED_BY_SERVER = "RefusedByServer"
+    FOREIGN_RECORD = "ForeignRecord"
+    NO_ADDRESS = "NoAddress"
+    # WeightsHonoured
+    BY_SERVER = "ByServer"
+    PROVIDER_LACKS_WEIGHTS = "ProviderLacksWeights"
+    DEPENDS_ON_PROVIDER = "DependsOnProvider"
     # AgentToken
     EXPIRED = "Expired"
     SECRET_IN_USE = "SecretInUse"

@@ -3,6 +3,10 @@
     OperatorError
     ├── SettingsError        the environment is wrong: print and exit 2
     ├── AuthorityError       the CA's Secret cannot be used: an administrator must act
+    ├── DnsError             a DNS server's answer, translated by the providers in dns/ and nowhere else
+    │   ├── DnsUnavailable   no answer in time, or 5xx: try later
+    │   ├── DnsKeyRefused    401, 403, BADKEY, BADSIG: a person must mend the key
+    │   └── DnsRefused       the server does not take the record or the zone: a person must mend its settings
     └── KubernetesError      the API server's answer, translated in k8s/client.py and nowhere else
         ├── NotFound         404: the object is gone, decide again without it
         ├── AlreadyExists    409 on create: somebody was faster, read and decide again
@@ -26,6 +30,22 @@ class SettingsError(OperatorError):
 
 class AuthorityError(OperatorError):
     """The CA that lies in the cluster cannot be used."""
+
+
+class DnsError(OperatorError):
+    """A DNS server did not do what was asked. The message names the server and what to change."""
+
+
+class DnsUnavailable(DnsError):  # noqa: N818 - like its kin below
+    """The server does not answer."""
+
+
+class DnsKeyRefused(DnsError):  # noqa: N818
+    """The server does not accept the operator's key."""
+
+
+class DnsRefused(DnsError):  # noqa: N818
+    """The server does not take what it is sent."""
 
 
 class KubernetesError(OperatorError):

@@ -10,6 +10,7 @@ from hawse_api.v1alpha1.meta import SHORT_NAME_RULE, DnsLabel, Duration, Resourc
 from hawse_api.v1alpha1.schema import (
     LIST_SET,
     PRESERVE_UNKNOWN,
+    Bool,
     Choice,
     Column,
     Definition,
@@ -72,6 +73,9 @@ Address = Annotated[
     Rule(cel="isIP(self)", message="must be an IPv4 or IPv6 address", holds=_is_address),
 ]
 _LabelValue = Annotated[str, Field(max_length=63)]
+_DEGREES = r"^-?[0-9]{1,3}(\.[0-9]{1,6})?$"
+WEIGHT_MAX = 1_000_000
+Weight = Annotated[Int32, Field(ge=0, le=WEIGHT_MAX)]
 
 
 class Resources(Model):
@@ -148,6 +152,31 @@ class Shutdown(Model):
     """How long requests in flight may take to end after agents were told to leave."""
 
 
+class Location(Model):
+    """A place on the globe, in degrees."""
+
+    latitude: Annotated[
+        str,
+        Field(max_length=12, pattern=_DEGREES),
+        Rule(
+            cel="double(self) >= -90.0 && double(self) <= 90.0",
+            message="must be between -90 and 90",
+            holds=lambda text: -90 <= float(text) <= 90,
+        ),
+    ]
+    """Degrees north, negative in the south: "52.37"."""
+    longitude: Annotated[
+        str,
+        Field(max_length=12, pattern=_DEGREES),
+        Rule(
+            cel="double(self) >= -180.0 && double(self) <= 180.0",
+            message="must be between -180 and 180",
+            holds=lambda text: -180 <= float(text) <= 180,
+        ),
+    ]
+    """Degrees east, negative in the west: "4.90"."""
+
+
 class ExitNodeSpec(Model):
     """What the platform team wants."""
 
@@ -157,6 +186,12 @@ class ExitNodeSpec(Model):
     """The Fleet it belongs to. Immutable."""
     region: DnsLabel
     """Region that it serves, in your own words; several ExitNodes may share one."""
+    weight: Weight = 100
+    """Share of new visitors among the fleet's ExitNodes; 0: none, as long as another has any."""
+    drain: Bool = False
+    """True: DNS gives it no new visitors (weight 0). Those who are connected stay."""
+    location: Location | None = None
+    """Where the region is: decides which region is the next nearest."""
     replicas: Annotated[Int32, Field(ge=0, le=100)] = 1
     """Pods. More than one is not served yet (Accepted=False/NeedsBackhaul): add ExitNodes instead."""
     deployment: Deployment = Deployment(type=DeploymentType.MANAGED, managed=ManagedDeployment())
@@ -182,6 +217,8 @@ class ExitNodeStatus(ResourceStatus):
     """Addresses or names that visitors and agents connect to."""
     agents: Annotated[Int32, Field(ge=0)] | None = None
     """Agents connected; coarse."""
+    effective_weight: Annotated[Int32, Field(ge=0)] | None = None
+    """spec.weight times the ready share of its pods; 0 while it drains."""
 
 
 class ExitNode(Resource):
@@ -198,6 +235,8 @@ class ExitNode(Resource):
             Column("Region", ".spec.region", description="Region that it serves."),
             Column("Pods", ".status.readyReplicas", "integer", "Pods that serve."),
             Column("Agents", ".status.agents", "integer", "Agents connected."),
+            Column("Weight", ".spec.weight", "integer", "Share of new visitors that was asked for.", wide=True),
+            Column("Effective", ".status.effectiveWeight", "integer", "Weight after readiness and drain.", wide=True),
             Column("Addresses", ".status.addresses", description="Where visitors and agents find it.", wide=True),
             *condition_columns(),
         ),

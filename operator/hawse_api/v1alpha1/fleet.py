@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from hawse_api.v1alpha1.dns import Dns, DnsType
 from hawse_api.v1alpha1.meta import (
     DNS_NAME,
     SHORT_NAME_RULE,
@@ -166,6 +167,8 @@ class FleetSpec(Model):
     Immutable; two Fleets never share or nest domains."""
     listeners: Listeners = Listeners()
     """Public ports."""
+    dns: Dns = Dns(type=DnsType.NONE)
+    """Who answers for *.<domain> and the names of its Tunnels."""
     certificate: Certificate = Certificate(type=CertificateType.SELF_SIGNED)
     """The certificate for *.<domain>."""
     allowed_namespaces: AllowedNamespaces = AllowedNamespaces(from_=NamespacesFrom.NONE)
@@ -190,6 +193,10 @@ class FleetStatus(ResourceStatus):
     """Secret in the operator's namespace with the certificate in use."""
     exit_nodes: Annotated[Int32, Field(ge=0)] | None = None
     """ExitNodes that name this Fleet."""
+    ds_records: Annotated[
+        tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=16, json_schema_extra=LIST_SET)
+    ] = ()
+    """DS records for the parent zone: with them resolvers check the signatures of the fleet's zone (DNSSEC)."""
 
 
 class Fleet(Resource):
@@ -203,6 +210,7 @@ class Fleet(Resource):
         scope=Scope.CLUSTER,
         columns=(
             Column("Domain", ".spec.domain", description="Names of tunnels hang below it."),
+            Column("DNS", ".spec.dns.type", description="Who answers for the names.", wide=True),
             Column("Exit Nodes", ".status.exitNodes", "integer", "ExitNodes that name this Fleet."),
             *condition_columns(),
         ),

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from hawse_api.v1alpha1.exitnode import Weight
 from hawse_api.v1alpha1.meta import (
     DNS_NAME,
     DnsLabel,
@@ -19,11 +20,13 @@ from hawse_api.v1alpha1.meta import (
     between,
 )
 from hawse_api.v1alpha1.schema import (
+    LIST_SET,
     Bool,
     Choice,
     Column,
     Definition,
     Int32,
+    Int64,
     Members,
     Model,
     Rule,
@@ -67,6 +70,14 @@ class ReclaimPolicy(StrEnum):
 
     RETAIN = "Retain"
     DELETE = "Delete"
+
+
+class PlacementPolicy(StrEnum):
+    """How visitors are led to regions."""
+
+    WEIGHTED = "Weighted"
+    FAILOVER = "Failover"
+    NEAREST = "Nearest"
 
 
 Subdomain = Annotated[
@@ -149,6 +160,28 @@ class Traffic(Model):
     10 s, in turn among visitors' addresses; then the visitor gets 503 HAWSE-1010."""
 
 
+class RegionWeight(Model):
+    """A region and its share."""
+
+    name: DnsLabel
+    """Region as in ExitNode.spec.region."""
+    weight: Weight = 100
+    """Share of new visitors, relative to the other regions; it multiplies the weights of the region's ExitNodes. 0:
+    none, as long as another region has any. Not used by Failover."""
+
+
+class Placement(Model):
+    """To which regions DNS leads visitors. Every exit node of the fleet serves the tunnel all the same."""
+
+    policy: PlacementPolicy
+    """Weighted: by weight. Failover: the first region of the list that is up. Nearest: the visitor's region (by
+    dns.clientNetworks of the Fleet), then the next nearest that is up."""
+    regions: Annotated[tuple[RegionWeight, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """The regions, in the order of preference; empty: all of the fleet."""
+    sticky: Bool = False
+    """True: a client network gets the same exit node as long as that is up. With dns.type PowerDNS only."""
+
+
 class TunnelSpec(Model):
     """What the developer wants."""
 
@@ -164,6 +197,8 @@ class TunnelSpec(Model):
     """The certificate that visitors see; absent: the fleet's wildcard certificate."""
     target: Target
     """Where it leads."""
+    placement: Placement | None = None
+    """To which regions DNS leads visitors; absent: all of the fleet, by the weights of its ExitNodes."""
     traffic: Traffic = Traffic()
     """How requests are treated on their way."""
     reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN
@@ -180,6 +215,14 @@ class RegionStatus(Status):
     """Region, as in ExitNode.spec.region."""
     ready: Bool
     """Whether every ready pod of the region serves this tunnel as it now is."""
+    weight: Annotated[Int64, Field(ge=0)] | None = None
+    """What was asked for: weight of the region (placement) times the sum of the weights of its ExitNodes."""
+    effective_weight: Annotated[Int64, Field(ge=0)] | None = None
+    """The same after readiness and drain: what DNS spreads by."""
+    addresses: Annotated[
+        tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=64, json_schema_extra=LIST_SET)
+    ] = ()
+    """Where visitors of this region connect."""
 
 
 class HostVerification(Status):

@@ -3,8 +3,10 @@
 Pure. Called by reconcile.exitnodes.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hawse_api import names, v1alpha1
 from hawse_operator.policies import facts, violations
@@ -65,6 +67,15 @@ def addresses_of(
             return tuple(sorted(set(service_addresses)))
         case v1alpha1.AddressType.STATIC:
             return address.static.ips if address.static else ()
+
+
+def ip_addresses(addresses: Sequence[str]) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Those that are numbers; a load balancer may report a name instead."""
+    found = []
+    for address in addresses:
+        with contextlib.suppress(ValueError):
+            found.append(ip_address(address))
+    return tuple(found)
 
 
 def dial_addresses_of(

@@ -135,6 +135,11 @@ def challenge_of(hostname: str, namespace_uid: str, domain: str) -> Challenge:
     return Challenge(f"{RECORD_PREFIX}{hostname}", f"{VALUE_PREFIX}{digest[:32]}", target)
 
 
+def dns_name_of(hostname: str, namespace_uid: str, domain: str) -> str:
+    """The name in the fleet's zone that leads visitors of a host name: itself, or what its CNAME leads to."""
+    return hostname if is_within(hostname, domain) else challenge_of(hostname, namespace_uid, domain).target
+
+
 def is_fresh(known: v1alpha1.Verification | None, *, now: datetime) -> bool:
     """Whether what is known of a proof needs no look-up now."""
     return known is not None and known.missed_since is None and now < known.verified_at + PROOF_LASTS

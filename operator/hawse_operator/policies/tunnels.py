@@ -30,6 +30,8 @@ class TunnelInput:
     """Those of all Fleets."""
     proof: hosts.Proof | None = None
     """Of a name outside them."""
+    regions: tuple[str, ...] = ()
+    """Regions of the Fleet's ExitNodes; looked up only for a Tunnel with a placement."""
 
 
 def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
@@ -42,6 +44,11 @@ def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
 def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
     """Which references lead nowhere."""
     return violations.collect((token_exists,), given)
+
+
+def violations_of_placement(given: TunnelInput) -> tuple[Violation, ...]:
+    """Which regions of the placement lead nowhere. The Tunnel is served all the same: DNS uses those that exist."""
+    return violations.collect((regions_exist,), given)
 
 
 def fleet_exists(given: TunnelInput) -> Violation | None:
@@ -124,4 +131,17 @@ def token_exists(given: TunnelInput) -> Violation | None:
         names.Reason.TOKEN_NOT_FOUND,
         f'AgentToken "{wanted}" does not exist in namespace {given.tunnel.namespace}. '
         f"Existing: {violations.listed(others)}.",
+    )
+
+
+def regions_exist(given: TunnelInput) -> Violation | None:
+    """Every region of the placement has an ExitNode."""
+    placement = given.tunnel.spec.placement
+    missing = [region.name for region in placement.regions if region.name not in given.regions] if placement else []
+    if not missing or given.fleet is None:
+        return None
+    return Violation(
+        names.Reason.REGION_NOT_FOUND,
+        f"No ExitNode of Fleet {given.fleet.name} is in {violations.listed(missing)}. "
+        f"Existing regions: {violations.listed(given.regions)}.",
     )

@@ -14,6 +14,7 @@ from hawse_api import names, v1alpha1
 from hawse_operator.control import ca
 from hawse_operator.control.hub import Hub
 from hawse_operator.control.rotation import Rotation
+from hawse_operator.dns.standing import Standing
 from hawse_operator.k8s import client as k8s_client
 from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import Resource
@@ -64,6 +65,8 @@ class Context:
     secret_versions: SecretVersions
     settles_at: datetime
     first_round: FirstRound = field(default_factory=FirstRound)
+    dns: dict[str, Standing] = field(default_factory=dict)
+    """How each fleet stands with DNS; written by reconcile.dns."""
 
     @property
     def authority(self) -> ca.Authority:

@@ -25,6 +25,8 @@ MOVED_S = 1.0
 """Pods of a rollout come and go together."""
 TOKENS_PER_S = 50.0
 """Texts of tokens follow their addresses at this pace, beside everything else that has to be done."""
+DNS = "dns"
+"""Kind of the keys that stand for a fleet's records (reconcile.dns)."""
 NODES = "nodes"
 """Kind of the keys that stand for a fleet's exit nodes as a whole (reconcile.nodes)."""
 AUTHORITY = Key("authority", "", "")
@@ -47,6 +49,7 @@ def of_object(
     match resource:
         case resources.TUNNELS:
             yield from _of_tunnel(resource, old, new)
+            yield from _of_placement(old, new)
         case resources.RESERVATIONS:
             yield from _waiting_for(world, body)
         case resources.AGENT_TOKENS if _spec_changed(old, new):
@@ -56,7 +59,7 @@ def of_object(
         case resources.EXIT_NODES if _spec_changed(old, new) or _addresses(old) != _addresses(new):
             fleet = str((body.get("spec") or {}).get("fleetName", ""))
             yield from _tokens_of_fleet(world, fleet)
-            yield Key(resources.FLEETS.plural, "", fleet), SOON_S
+            yield from _of_exit_node(world, fleet)
         case resources.NAMESPACES if _identity(old) != _identity(new):
             yield from _of_namespace(world, body["metadata"]["name"])
         case resources.PODS:
@@ -88,9 +91,31 @@ def _of_tunnel(resource: resources.Resource, old: JsonObject | None, new: JsonOb
         yield Key(resources.RESERVATIONS.plural, "", str(hostname)), 0.0
 
 
+def _of_placement(old: JsonObject | None, new: JsonObject | None) -> Iterator[Wake]:
+    """Its fleet's records: the placement or the name of a Tunnel with a record of its own turned."""
+    if _placement(old) != _placement(new):
+        spec = (new or old or {}).get("spec") or {}
+        yield Key(DNS, "", str(spec.get("fleetName", "default"))), SOON_S
+
+
+def _placement(body: JsonObject | None) -> object:
+    placement = ((body or {}).get("spec") or {}).get("placement")
+    if body is None or not placement or "deletionTimestamp" in body["metadata"]:
+        return None
+    return placement, body["metadata"].get("uid"), (body.get("status") or {}).get("reservationName")
+
+
+def _of_exit_node(world: World, fleet: str) -> Iterator[Wake]:
+    """Its Fleet, the records, and the Tunnels, which say where they are served and with which weight."""
+    yield Key(resources.FLEETS.plural, "", fleet), SOON_S
+    yield Key(DNS, "", fleet), SOON_S
+    yield from _tunnels(world, "fleet", fleet)
+
+
 def _of_fleet(world: World, body: JsonObject) -> Iterator[Wake]:
     name = body["metadata"]["name"]
     yield from _all(world, resources.FLEETS, SOON_S)  # domains may overlap no more
+    yield Key(DNS, "", name), SOON_S
     yield from (
         (key_of(resources.EXIT_NODES, item), SOON_S) for item in world.cache[resources.EXIT_NODES].select("fleet", name)
     )
@@ -117,6 +142,7 @@ def _of_pod(world: World, old: JsonObject | None, new: JsonObject | None) -> Ite
         before is not None and after is not None and (before.is_ready, before.ip) == (after.is_ready, after.ip)
     ):
         return
+    yield Key(DNS, "", pod.fleet), SOON_S
     yield from _tunnels(world, "fleet", pod.fleet)
     yield from _tokens_of_fleet(world, pod.fleet)
 

@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 from hawse_api import names, v1alpha1
+from hawse_operator.dns import standing as standings
+from hawse_operator.dns import weights
 from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import DEPLOYMENTS, EXIT_NODES, SERVICES, Resource
 from hawse_operator.manifests import deployments, merging, metadata, services
@@ -113,19 +115,31 @@ class ExitNodeReconciler:
             )
         )
         judgements.append(readiness.judge_ready(judgements, SUMMED))
+        fleet = world.fleets().get(exit_node.spec.fleet_name)
+        addresses = world.addresses(exit_node)
+        judgements += self._judge_dns(exit_node, fleet, addresses)
         fields = {
             "replicas": len(pods),
             "ready_replicas": sum(pod.is_ready for pod in pods),
             "selector": ",".join(
                 f"{key}={value}" for key, value in metadata.exit_node_selector(exit_node.name).items()
             ),
-            "addresses": world.addresses(exit_node),
+            "addresses": addresses,
             "agents": self._agents(exit_node),
+            "effective_weight": weights.effective_weight(world.dns_node(exit_node, fleet)) if fleet else None,
         }
         new = statuses.build_status(
             exit_node.status, judgements, fields, generation=exit_node.generation, now=context.now
         )
         await context.write_status(EXIT_NODES, exit_node, exit_node.status, new)
+
+    def _judge_dns(
+        self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet | None, addresses: tuple[str, ...]
+    ) -> list[v1alpha1.Judgement]:
+        standing = self._context.dns.get(exit_node.spec.fleet_name)
+        if standing is None:
+            return standings.judge_unmanaged(exit_node.status, fleet)
+        return [standings.judge_exit_node(standing, addresses, exitnodes.ip_addresses(addresses))]
 
     def _judge_programmed(self, exit_node: v1alpha1.ExitNode, pods: list[facts.Pod]) -> v1alpha1.Judgement | None:
         nodes = self._context.hub.nodes(exit_node.spec.fleet_name)

@@ -8,6 +8,7 @@ import logging
 from hawse_api import names, v1alpha1
 from hawse_operator import errors
 from hawse_operator.control import ca, edge_certificate
+from hawse_operator.dns import standing as standings
 from hawse_operator.k8s.resources import EXIT_NODES, FLEETS, SECRETS, TUNNELS
 from hawse_operator.manifests import secrets
 from hawse_operator.policies import fleets, readiness, violations
@@ -141,7 +142,14 @@ class FleetReconciler:
             else v1alpha1.judge(Condition.CERTIFICATE_READY, True, Reason.ISSUED),
         ]
         judgements.append(readiness.judge_ready(judgements, SUMMED))
+        standing = context.dns.get(fleet.name)
+        if standing is not None:
+            judgements.append(standings.judge_fleet(standing, fleet.spec.domain))
+            judgements += [standing.weights] if standing.weights else []
+        judgements += standings.judge_unmanaged(fleet.status, fleet)
+        ds_records = standing.ds_records if standing is not None else None
         fields = {
+            "ds_records": fleet.status.ds_records if ds_records is None else ds_records,
             "certificate_secret_name": certificate.secret_name or None,
             "exit_nodes": len(context.world.cache[EXIT_NODES].select("fleet", fleet.name)),
         }

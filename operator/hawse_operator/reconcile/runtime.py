@@ -26,6 +26,7 @@ from hawse_operator.reconcile import (
     authority,
     books,
     dependents,
+    dns,
     exitnodes,
     fleets,
     listing,
@@ -88,6 +89,7 @@ def reconcilers(context: Context) -> dict[str, Reconciler]:
         resources.AGENT_SESSIONS.plural: agent_sessions.AgentSessionReconciler(context),
         dependents.NODES: nodes.NodesReconciler(context),
         dependents.AUTHORITY.plural: authority.AuthorityReconciler(context),
+        dependents.DNS: dns.DnsReconciler(context),
     }
 
 
@@ -184,6 +186,7 @@ class Term:
     def _add_all(self, *, spread_s: float) -> None:
         kinds = self._process.cache
         keys = [dependents.AUTHORITY, *(key for kind in resources.HAWSE for key in kinds[kind].names())]
+        keys += [Key(dependents.DNS, "", key.name) for key in kinds[resources.FLEETS].names()]
         for number, key in enumerate(keys):
             self._queue.add(key, delay_s=spread_s * number / len(keys))
 

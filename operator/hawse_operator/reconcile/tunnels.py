@@ -11,6 +11,8 @@ from typing import Any
 
 from hawse_api import names, v1alpha1
 from hawse_api.ir import ir_pb2
+from hawse_operator.dns import regions as dns_regions
+from hawse_operator.dns import standing as standings
 from hawse_operator.k8s.resources import AGENT_TOKENS, TUNNELS
 from hawse_operator.policies import claims, hosts, readiness, serving, tunnels, violations
 from hawse_operator.policies.serving import Serving
@@ -87,7 +89,8 @@ class TunnelReconciler:
         )
         certificate = await tunnel_certificates.read(context, tunnel, given.hostname)
         self._publish(key, given, claim, decided, certificate)
-        judgements = self._judge(given, claim, decided, not_accepted, not_resolved, certificate)
+        not_placed = tunnels.violations_of_placement(given)
+        judgements = self._judge(given, claim, decided, not_accepted, (*not_resolved, *not_placed), certificate)
         await self._write(given, claim, judgements)
         due = [context.settling_s] if context.settling_s else []
         due += [context.settings.secret_poll_s] if certificate else []
@@ -116,6 +119,7 @@ class TunnelReconciler:
             hostname=hostname,
             domains=tuple(other.spec.domain for other in world.fleets().values()),
             proof=proof,
+            regions=world.regions(tunnel.spec.fleet_name) if tunnel.spec.placement else (),
         )
 
     # --- the name ----------------------------------------------------------------------------------------------------
@@ -202,7 +206,18 @@ class TunnelReconciler:
             self._judge_certificate(given, certificate),
         ]
         ready = readiness.judge_ready(judgements, SUMMED)
-        return [*judgements, self._judge_target(given), ready]
+        return [*judgements, self._judge_target(given), *self._judge_dns(given, claim), ready]
+
+    def _judge_dns(self, given: tunnels.TunnelInput, claim: claims.Claim | None) -> list[v1alpha1.Judgement]:
+        tunnel, fleet = given.tunnel, given.fleet
+        standing = self._context.dns.get(tunnel.spec.fleet_name)
+        if standing is None or fleet is None or not isinstance(claim, claims.Held):
+            return standings.judge_unmanaged(tunnel.status, fleet)
+        if given.hostname is None or given.namespace is None:
+            return []
+        name = hosts.dns_name_of(given.hostname, given.namespace.uid, fleet.spec.domain)
+        has_placement = tunnel.spec.placement is not None
+        return [standings.judge_tunnel(standing, name, fleet.spec.domain, has_placement=has_placement)]
 
     def _judge_programmed(self, given: tunnels.TunnelInput, decided: Serving) -> v1alpha1.Judgement:
         if decided is Serving.SUSPENDED:
@@ -259,6 +274,8 @@ class TunnelReconciler:
         acks = self._context.world.acks(fleet.name, translate.tunnel_key(tunnel.uid)) if fleet else ()
         holds = isinstance(claim, claims.Held)
         regions = readiness.regions_of(acks) if holds else ()
+        if fleet is not None and holds:
+            regions = dns_regions.with_weights(regions, tunnel, self._context.world.dns_nodes(fleet))
         if self._context.settling_s and (not acks or (was_in_force(tunnel) and readiness.is_waiting(acks))):
             regions = tunnel.status.regions
         fields = {

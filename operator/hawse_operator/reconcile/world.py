@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from hawse_api import names, v1alpha1
 from hawse_operator.control.hub import Hub, SessionView
+from hawse_operator.dns import weights
 from hawse_operator.k8s import resources
 from hawse_operator.manifests import services
 from hawse_operator.policies import exitnodes, facts, hosts
@@ -58,6 +59,7 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
         "uid": lambda body: [_at(body, "metadata", "uid")],
         "namespace": lambda body: [_namespace(body)],
         "fleet": lambda body: [_at(_spec(body), "fleetName")],
+        "placed": lambda body: [_at(_spec(body), "fleetName")] if _spec(body).get("placement") else [],
         "host": lambda body: [_host_index(body)],
         "token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), *TUNNEL_TOKEN)}"],
     },
@@ -88,6 +90,7 @@ class World:
         self._good_fleets: dict[str, v1alpha1.Fleet] = {}
         self._fleet_revision = -1
         self._told_addresses: dict[str, dict[str, int]] = {}
+        self._dns_nodes: dict[str, tuple[tuple[int, ...], v1alpha1.Fleet, tuple[weights.Node, ...]]] = {}
         self._sessions_are_stale = True
         self._by_tunnel: dict[str, set[str]] = {}
         self._by_agent: dict[tuple[str, str], list[SessionView]] = {}
@@ -154,6 +157,11 @@ class World:
     def tunnels_of_token(self, namespace: str, token: str) -> list[v1alpha1.Tunnel]:
         """Tunnels that name an AgentToken."""
         bodies = self.cache[resources.TUNNELS].select("token", f"{namespace}/{token}")
+        return self._valid(v1alpha1.Tunnel, resources.TUNNELS, bodies)
+
+    def placed_tunnels(self, fleet: str) -> list[v1alpha1.Tunnel]:
+        """Tunnels of a fleet that say where they want to be served."""
+        bodies = self.cache[resources.TUNNELS].select("placed", fleet)
         return self._valid(v1alpha1.Tunnel, resources.TUNNELS, bodies)
 
     def reservation(self, hostname: str) -> v1alpha1.SubdomainReservation | None:
@@ -237,6 +245,34 @@ class World:
     def _addresses_of_service(self, exit_node: str) -> tuple[str, ...]:
         found = self.cache[resources.SERVICES].select("exit_node", exit_node)
         return services.addresses_of_service(found[0] if found else None)
+
+    def regions(self, fleet: str) -> tuple[str, ...]:
+        """Regions of a fleet's ExitNodes."""
+        return tuple(sorted({exit_node.spec.region for exit_node in self.exit_nodes(fleet)}))
+
+    def dns_nodes(self, fleet: v1alpha1.Fleet) -> tuple[weights.Node, ...]:
+        """ExitNodes of a fleet as DNS sees them. Kept until one of them changes: every Tunnel asks for them."""
+        revision = tuple(self.cache[kind].revision for kind in (resources.EXIT_NODES, *resources.CHILDREN))
+        known = self._dns_nodes.get(fleet.name)
+        if known is None or known[0] != revision or known[1] is not fleet:
+            nodes = tuple(self.dns_node(one, fleet) for one in self.exit_nodes(fleet.name) if not one.is_deleting)
+            self._dns_nodes[fleet.name] = known = (revision, fleet, nodes)
+        return known[2]
+
+    def dns_node(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> weights.Node:
+        """One ExitNode as DNS sees it. Addresses that are names are left out."""
+        spec = exit_node.spec
+        return weights.Node(
+            name=exit_node.name,
+            region=spec.region,
+            weight=spec.weight,
+            drains=spec.drain,
+            ready=sum(pod.is_ready for pod in self.pods_of(exit_node.name)),
+            wanted=spec.replicas,
+            addresses=exitnodes.ip_addresses(self.addresses(exit_node)),
+            port=exitnodes.links_tcp_port(exit_node, fleet),
+            location=(float(spec.location.latitude), float(spec.location.longitude)) if spec.location else None,
+        )
 
     def agent_addresses(self, fleet: v1alpha1.Fleet) -> dict[str, int]:
         """Where agents try to reach a fleet, in order: "203.0.113.7:7443" (UDP) -> the TCP port of the same exit node.

@@ -1,0 +1,1 @@
+"""What DNS answers: weights, plan, Lua and ownership are pure; providers carry it out. Called by reconcile.dns."""
