@@ -51,14 +51,11 @@ class Settings(pydantic.BaseModel):
     secret_poll_s: float = pydantic.Field(default=60.0, ge=1.0)
     """Named Secrets are read again this often, in seconds (design 0002, 3: no watch of all Secrets)."""
 
-<<<<<<< HEAD
     certificate_lifetime_s: float = pydantic.Field(default=86_400.0, ge=20.0, le=30 * 86_400.0)
     """Life of the certificates of exit nodes and agents, in seconds, and of each step of a rotation of their CA."""
-=======
     dns_poll_s: float = pydantic.Field(default=30.0, ge=1.0)
     """Zones are compared with what they should hold this often, in seconds: a record that somebody removed comes
     back."""
->>>>>>> 9a21dd7 (Steer the fleet's DNS with PowerDNS: weights, plan, Lua, ownership)
 
     @pydantic.field_validator("resolvers")
     @classmethod
@@ -88,11 +85,8 @@ FROM_ENVIRONMENT = {
     "HAWSE_RESYNC_SECONDS": "resync_s",
     "HAWSE_LEASE_SECONDS": "lease_duration_s",
     "HAWSE_SECRET_POLL_SECONDS": "secret_poll_s",
-<<<<<<< HEAD
     "HAWSE_CERTIFICATE_SECONDS": "certificate_lifetime_s",
-=======
     "HAWSE_DNS_POLL_SECONDS": "dns_poll_s",
->>>>>>> 9a21dd7 (Steer the fleet's DNS with PowerDNS: weights, plan, Lua, ownership)
 }
 """Variable -> field. Variables that the operator does not know are none of its business (Kubernetes sets many)."""
 LISTS = frozenset({"watch_namespaces", "resolvers"})

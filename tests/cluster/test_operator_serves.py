@@ -59,7 +59,10 @@ def test_a_tunnel_is_programmed_on_every_region(api: Api) -> None:
     assert api.condition("tunnel", "shop", "Ready", "team-a")["status"] == "True"
     found = api.get("tunnel", "shop", "team-a")
     assert found is not None
-    assert found["status"]["regions"] == [{"name": "eu-west", "ready": True}, {"name": "us-east", "ready": True}]
+    regions = found["status"]["regions"]
+    told = [(region["name"], region["ready"], region["weight"], region["effectiveWeight"]) for region in regions]
+    assert told == [("eu-west", True, 100, 100), ("us-east", True, 100, 100)]
+    assert all(len(region["addresses"]) == 1 for region in regions)
     events = [event for event in api.list("events", "-n", "team-a") if event["involvedObject"]["name"] == "shop"]
     assert "Ready" in {event["reason"] for event in events}
     assert len(events) <= 3, json.dumps(events)

@@ -52,6 +52,10 @@ def spec_with(kind: str, path: str, value: Any) -> dict[str, Any]:
     return spec
 
 
+POWERDNS: dict[str, Any] = {
+    "servers": [{"name": "a", "url": "http://dns.example:8081"}],
+    "apiKeyRef": {"name": "dns"},
+}
 REFUSED: list[tuple[str, str, Any, str, str]] = [
     # (kind, field, value, where, what is said)
     ("Tunnel", "colour", "red", "spec.colour", "unknown field"),
@@ -93,7 +97,50 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("ExitNode", "replicas", -1, "spec.replicas", "greater than or equal to 0"),
     ("ExitNode", "replicas", 101, "spec.replicas", "less than or equal to 100"),
     ("ExitNode", "replicas", "2", "spec.replicas", "valid integer"),
-    ("ExitNode", "weight", 100, "spec.weight", "unknown field"),
+    ("ExitNode", "weight", -1, "spec.weight", "greater than or equal to 0"),
+    ("ExitNode", "weight", 1_000_001, "spec.weight", "less than or equal to 1000000"),
+    ("ExitNode", "location", {"latitude": "91", "longitude": "0"}, "spec.location.latitude", "between -90 and 90"),
+    ("ExitNode", "location", {"latitude": "0", "longitude": "181"}, "spec.location.longitude", "between -180 and 180"),
+    ("ExitNode", "location", {"latitude": "52N", "longitude": "0"}, "spec.location.latitude", "must match"),
+    ("Tunnel", "placement", {"policy": "Random"}, "spec.placement.policy", "must be one of"),
+    (
+        "Tunnel",
+        "placement",
+        {"policy": "Weighted", "regions": [{"name": "eu west"}]},
+        "spec.placement.regions[0].name",
+        "must match",
+    ),
+    ("Fleet", "dns", {"type": "PowerDNS"}, "spec.dns", "powerDNS belongs to type PowerDNS"),
+    ("Fleet", "dns", {"type": "None", "externalDNS": {}}, "spec.dns", "externalDNS belongs to type ExternalDNS"),
+    ("Fleet", "dns", {"type": "None", "ttl": "4s"}, "spec.dns.ttl", "between 5s and 1h"),
+    (
+        "Fleet",
+        "dns",
+        {"type": "None", "clientNetworks": [{"region": "eu", "cidrs": ["10.0.0.1/8"]}]},
+        "spec.dns.clientNetworks[0].cidrs[0]",
+        "without host bits",
+    ),
+    (
+        "Fleet",
+        "dns",
+        {"type": "None", "clientNetworks": [{"region": "eu", "cidrs": ["');os.exit()"]}]},
+        "spec.dns.clientNetworks[0].cidrs[0]",
+        "network",
+    ),
+    (
+        "Fleet",
+        "dns",
+        {"type": "PowerDNS", "powerDNS": POWERDNS | {"servers": []}},
+        "spec.dns.powerDNS.servers",
+        "at least 1",
+    ),
+    (
+        "Fleet",
+        "dns",
+        {"type": "PowerDNS", "powerDNS": POWERDNS | {"servers": [{"name": "a", "url": "ftp://x"}]}},
+        "spec.dns.powerDNS.servers[0].url",
+        "must match",
+    ),
     ("ExitNode", "deployment", {"type": "Managed"}, "spec.deployment", "managed belongs to type Managed"),
     ("ExitNode", "deployment", {"type": "External"}, "spec.deployment.type", "must be one of 'Managed'"),
     ("ExitNode", "address", {"type": "Service"}, "spec.address", "service belongs to type Service"),
@@ -165,6 +212,12 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("ExitNode", "deployment", {"type": "Managed", "managed": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}}}),
     ("ExitNode", "address", {"type": "Service", "service": {}}),
     ("ExitNode", "address", {"type": "Static", "static": {"ips": ["203.0.113.7", "2001:db8::7"]}}),
+    ("ExitNode", "location", {"latitude": "-52.37", "longitude": "4.9"}),
+    ("Tunnel", "placement", {"policy": "Failover", "regions": [{"name": "eu"}, {"name": "us", "weight": 0}]}),
+    ("Fleet", "dns", {"type": "PowerDNS", "powerDNS": POWERDNS}),
+    ("Fleet", "dns", {"type": "RFC2136", "rfc2136": {"server": "192.0.2.53", "tsigKeyRef": {"name": "dns"}}}),
+    ("Fleet", "dns", {"type": "ExternalDNS", "externalDNS": {}}),
+    ("Fleet", "dns", {"type": "None", "clientNetworks": [{"region": "eu", "cidrs": ["10.0.0.0/8", "2001:db8::/32"]}]}),
     ("Fleet", "certificate", {"type": "Secret", "secret": {"name": "wildcard-tls"}}),
     ("Fleet", "allowedNamespaces", {"from": "Selector", "selector": {}}),
     ("Fleet", "reservedNames", []),

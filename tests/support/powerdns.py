@@ -9,6 +9,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -164,20 +165,35 @@ def running(directory: Path, **settings: str) -> Iterator[PowerDns]:
 
 
 class Listener:
-    """A TCP listener that stands for an exit node's visitors' port."""
+    """A TCP listener that stands for an exit node's visitors' port: takes connections and closes them."""
 
     def __init__(self, address: str, port: int) -> None:
         self.address, self.port = address, port
         self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
         self.start()
+
+    @property
+    def is_up(self) -> bool:
+        return self._socket is not None
 
     def start(self) -> None:
         self._socket = socket.create_server((self.address, self.port), backlog=128)
+        self._thread = threading.Thread(target=self._accept, args=(self._socket,), daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        if self._socket is not None:
+        if self._socket is not None and self._thread is not None:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept
+            self._thread.join(5)
             self._socket.close()
             self._socket = None
+
+    @staticmethod
+    def _accept(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                listening.accept()[0].close()
 
 
 CHI_SQUARE_9999 = {1: 15.14, 2: 18.42, 3: 21.11, 4: 23.51}

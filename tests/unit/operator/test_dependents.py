@@ -22,6 +22,7 @@ FLEET = Key("fleets", "", "default")
 EXIT_NODE = Key("exitnodes", "", "eu-west-1")
 RESERVATION = Key("subdomainreservations", "", HOST)
 NODES = Key("nodes", "", "default")
+DNS = Key("dns", "", "default")
 
 
 class FakeQueue:
@@ -86,13 +87,16 @@ CHANGES = [
         id="a reservation wakes who wants it",
     ),
     pytest.param(
-        resources.FLEETS, objects.fleet_body(), {FLEET, EXIT_NODE, TOKEN, TUNNEL}, id="a Fleet wakes all that use it"
+        resources.FLEETS,
+        objects.fleet_body(),
+        {FLEET, EXIT_NODE, TOKEN, TUNNEL, DNS},
+        id="a Fleet wakes all that use it",
     ),
     pytest.param(
         resources.EXIT_NODES,
         objects.exit_node_body(),
-        {EXIT_NODE, FLEET, TOKEN},
-        id="an ExitNode wakes Fleet and tokens",
+        {EXIT_NODE, FLEET, TOKEN, TUNNEL, DNS},
+        id="an ExitNode wakes Fleet, tokens, records, and Tunnels, which tell its weight",
     ),
 ]
 
@@ -154,7 +158,24 @@ def test_a_pod_wakes_the_fleet_when_its_readiness_turns(scene: Scene) -> None:
     scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p1", version=8))
     assert scene.woken() == {EXIT_NODE}
     scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p1", ready=False, version=9))
-    assert scene.woken() == {EXIT_NODE, TUNNEL, TOKEN}
+    assert scene.woken() == {EXIT_NODE, TUNNEL, TOKEN, DNS}
+
+
+def test_a_placement_wakes_the_records_when_it_turns_or_its_name_is_held(scene: Scene) -> None:
+    body = objects.tunnel_body(spec={"placement": {"policy": "Nearest"}}, version=8)
+    scene.intake.observe(resources.TUNNELS, "MODIFIED", body)
+    assert DNS in scene.woken()
+    held = {**objects.tunnel_body(spec=body["spec"], version=9), "status": {"reservationName": HOST}}
+    scene.intake.observe(resources.TUNNELS, "MODIFIED", held)
+    assert DNS in scene.woken()
+    scene.intake.observe(
+        resources.TUNNELS, "MODIFIED", {**held, "metadata": held["metadata"] | {"resourceVersion": "10"}}
+    )
+    assert DNS not in scene.woken()
+    scene.intake.observe(
+        resources.TUNNELS, "DELETED", {**held, "metadata": held["metadata"] | {"resourceVersion": "11"}}
+    )
+    assert DNS in scene.woken()
 
 
 OTHER_FLEET = [
