@@ -29,6 +29,8 @@ AGENT_ID_FILE = "agent-id"
 MAX_ADDRESSES = 16
 _LIMIT_BYTES = 256 * 1024
 _SMALL_BYTES = 64
+_EPOCH_DIGITS = 16
+"""Unix milliseconds have 13; more than 64 bits would not fit into a frame."""
 _TCP_PORT = 443
 _PORT_MOST = 65535
 
@@ -213,7 +215,7 @@ def read_epoch(directory: Path, tell: files.Tell) -> int:
     """Last epoch that was sent, or 0: a broken file costs nothing, the clock is ahead of it anyway."""
     content = files.read_private(directory / EPOCH_FILE, limit_bytes=_SMALL_BYTES, tell=tell)
     text = (content or b"").decode("ascii", "replace").strip()
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _EPOCH_DIGITS else 0
 
 
 def write_epoch(directory: Path, epoch: int) -> None:

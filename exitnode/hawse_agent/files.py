@@ -70,18 +70,17 @@ def read_private(path: Path, *, limit_bytes: int, tell: Tell, follow_link: bool 
         if exc.errno == errno.ELOOP:
             raise _unreadable(path, "is a symbolic link, not a file") from exc
         raise _unreadable(path, _reason(exc)) from exc
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _unreadable(path, "is not a regular file")
-        _own(path, found)
-        if stat.S_IMODE(found.st_mode) & _OTHERS:
-            os.fchmod(descriptor, PRIVATE_FILE)
-            tell(
-                f"{path} could be read by other users ({_mode(found)}); corrected to 0600. "
-                "If somebody else uses this machine, log in again with a new token."
-            )
-        content = file.read(limit_bytes + 1)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise _unreadable(path, "is not a regular file")
+            _own(path, found)
+            if stat.S_IMODE(found.st_mode) & _OTHERS:
+                tell(_close_to_others(path, descriptor, found, named=follow_link))
+            content = file.read(limit_bytes + 1)
+    except OSError as exc:
+        raise _unreadable(path, _reason(exc)) from exc
     if len(content) > limit_bytes:
         raise _unreadable(path, f"is larger than {limit_bytes} bytes")
     return content
@@ -106,9 +105,31 @@ def write_private(path: Path, content: bytes, *, durable: bool = True) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as exc:
+        raise unwritable(path, exc) from exc
+
+
+def unwritable(path: Path, exc: OSError) -> AgentError:
+    """What to say of a file that cannot be written."""
+    return AgentError(
+        f"{path} cannot be written: {_reason(exc)}. Check the directory, or set HAWSE_CONFIG_DIR.", code=_UNREADABLE
+    )
+
+
+def _close_to_others(path: Path, descriptor: int, found: os.stat_result, *, named: bool) -> str:
+    """Correct the mode; what to tell. A file that the person named may be a mounted Secret, where nobody can."""
+    try:
+        os.fchmod(descriptor, PRIVATE_FILE)
+    except OSError as exc:
+        why = f"can be read by other users ({_mode(found)}), and that cannot be corrected: {_reason(exc)}"
+        if named:
+            return f"{path} {why}. Where it is mounted from, give it mode 0600."
         raise AgentError(
-            f"{path} cannot be written: {_reason(exc)}. Check the directory, or set HAWSE_CONFIG_DIR.", code=_UNREADABLE
+            f"{path} {why}. Give it mode 0600 where it is mounted from, or set HAWSE_CONFIG_DIR.", code=_UNREADABLE
         ) from exc
+    return (
+        f"{path} could be read by other users ({_mode(found)}); corrected to 0600. "
+        "If somebody else uses this machine, log in again with a new token."
+    )
 
 
 def _own(path: Path, found: os.stat_result) -> None:

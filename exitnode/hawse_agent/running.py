@@ -33,18 +33,22 @@ class Record:
 
 @contextlib.contextmanager
 def record(directory: Path, tell: files.Tell) -> Iterator[Record]:
-    """Be known to `hawse status` inside the block."""
+    """Be known to `hawse status` inside the block.
+
+    Raises:
+        AgentError: the directory cannot be used.
+    """
     run = directory / DIRECTORY
     files.make_private_directory(run, tell)
     pid = os.getpid()
     lock, file = run / f"{pid}.lock", run / f"{pid}.json"
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, files.PRIVATE_FILE)
+    descriptor = _lock(lock)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield Record(directory, pid)
     finally:
-        file.unlink(missing_ok=True)
-        lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # read-only by now: `hawse status` finds that nobody holds the lock
+            file.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
         os.close(descriptor)
 
 
@@ -62,6 +66,20 @@ def read_all(directory: Path) -> list[dict[str, Any]]:
             if isinstance(entry, dict):
                 found.append(entry)
     return found
+
+
+def _lock(path: Path) -> int:
+    """Make the file and hold its lock; the descriptor."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, files.PRIVATE_FILE)
+    except OSError as exc:
+        raise files.unwritable(path, exc) from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:  # a file system without locks
+        os.close(descriptor)
+        raise files.unwritable(path, exc) from exc
+    return descriptor
 
 
 def _is_locked(lock: Path) -> bool:

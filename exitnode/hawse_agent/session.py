@@ -53,6 +53,8 @@ RETURN_S = 60.0
 """A node that stopped in order comes back, most often within this time: it is not waited for with long pauses ..."""
 RETURN_ATTEMPTS = 3
 """... but with those of so many failures, at most 4 s."""
+EPOCH_AHEAD_MS = 10 * 365 * 86_400_000
+"""Ten years: an exit node could else name the last number of 64 bits, after which this login had no session."""
 _DRAIN_MARGIN_S = 2.0
 _SLOT_MOST = 64
 
@@ -235,7 +237,7 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
             _end_upgrade(at, _node_at(at.state, node.address) or node)
             at.do(Tell(notices.Draining(node.exit_node, reason, deadline_s)), LearnAddresses())
         case RefusedByNode(link, failure, epoch):
-            at.change(epoch=max(at.state.epoch, epoch))  # the clock went back: propose a higher one next time
+            _learn_epoch(at, epoch)
             if node.upgrade is not None and node.upgrade.link and epoch == node.upgrade.epoch:
                 _promote(at, node, node.upgrade)  # by ourselves
             else:
@@ -327,7 +329,7 @@ def _on_upgrade_event(at: _Step, node: Node, event: Event) -> None:
             _promote(at, node, trial, registered=uids)
             at.do(Tell(notices.Moved(node.exit_node)))
         case RefusedByNode(_, failure, epoch):
-            at.change(epoch=max(at.state.epoch, epoch))
+            _learn_epoch(at, epoch)
             _end_upgrade(at, node)
             if endings.concerns_login(failure):
                 _end_session(at, _node_at(at.state, node.address) or node, failure)
@@ -367,6 +369,12 @@ def _routes_of(state: State, offered: tuple[Offered, ...]) -> tuple[Route, ...]:
 
 def _upgrading(state: State, link: int) -> Node | None:
     return next((node for node in state.nodes if node.upgrade is not None and node.upgrade.link == link), None)
+
+
+def _learn_epoch(at: _Step, epoch: int) -> None:
+    """The clock went back: propose a higher one next time. One that no clock can have had is not believed."""
+    if epoch <= at.now.unix_ms + EPOCH_AHEAD_MS:
+        at.change(epoch=max(at.state.epoch, epoch))
 
 
 def _next_epoch(at: _Step) -> int:

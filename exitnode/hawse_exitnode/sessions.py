@@ -45,6 +45,8 @@ MAX_SLOT = 64
 MAX_VERSION = 64
 MAX_HOSTNAME = 253
 MAX_TUNNELS = 1000
+MAX_EPOCH = 1 << 62
+"""Unix milliseconds, and some: nobody may take the last one of 64 bits, which could never be fenced."""
 _TRANSPORTS = {core_pb2.TRANSPORT_QUIC: "quic", core_pb2.TRANSPORT_TCP: "h2"}
 _UNMEASURED = core_pb2.LinkStats()
 
@@ -193,6 +195,8 @@ def _barred(state: State, link: Link, hello: frames_pb2.Hello) -> frames_pb2.Ref
         return refusals.version_mismatch(hello.min_version, hello.max_version)
     if not 1 <= len(hello.slot) <= MAX_SLOT or len(hello.agent_version) > MAX_VERSION or who is None:
         return refusals.bad_frame("a hello without a slot, or with a field that is too long")
+    if hello.epoch > MAX_EPOCH:
+        return refusals.bad_frame("an epoch after which there is none")
     if state.draining is not None:
         return refusals.draining(state.draining.reason)
     if who.token_uid not in state.directory.tokens:

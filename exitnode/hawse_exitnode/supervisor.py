@@ -6,6 +6,7 @@ loses nothing that the operator or the agents would not bring again. Called by `
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 SAVE_PAUSE_S = 1.0
 """Changes within it are written once; what is lost in a crash the operator sends again."""
+
+SAVE_RETRY_S = 5.0
+"""After a write that failed: the disk may have room again, and the next change may be days away."""
 
 
 class Supervisor:
@@ -119,9 +123,11 @@ class Supervisor:
             self._changed.clear()
 
     async def _run_saves(self) -> None:
-        """Keep what changed; writes are in a thread, at most one a second."""
+        """Keep what changed, and what could not be kept before; writes are in a thread, at most one a second."""
         while True:
-            await self.node.unsaved.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._keeps else SAVE_RETRY_S):
+                    await self.node.unsaved.wait()
             await asyncio.sleep(SAVE_PAUSE_S)
             self.node.unsaved.clear()
             await self._save()
@@ -140,6 +146,8 @@ class Supervisor:
 
         try:
             await asyncio.to_thread(write)
+            if not self._keeps:
+                logger.info("the configuration is kept again", extra={"directory": str(self._settings.state_dir)})
             self._keeps = True
         except OSError as exc:
             if self._keeps:  # once, not at every change

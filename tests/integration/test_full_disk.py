@@ -85,3 +85,20 @@ async def test_an_exit_node_serves_changes_and_starts_again_from_what_it_kept_be
                     "HAWSE-1002",
                     "HAWSE-1001",
                 ]
+
+
+async def test_an_exit_node_keeps_its_configuration_as_soon_as_there_is_room_again(tmp_path: Path) -> None:
+    """Not only at the next change, which may be days away."""
+    with disk.mounted(tmp_path / "state") as state:
+        async with control.operator() as op:
+            op.add_tunnel("shop", op.add_token("laptop"))
+            op.publish_fleet()
+            async with control.exit_node(op, tmp_path) as node:
+                await control.until(lambda: (state / "configuration.json").exists(), 5, "nothing was kept")
+                kept = (state / "configuration.json").read_bytes()
+                disk.fill(state)
+                op.add_tunnel("blog", op.add_token("desktop"))
+                await control.until(lambda: "cannot keep the configuration" in node.log, 10, "it did not say so")
+                disk.make_room(state)
+                await control.until(lambda: "the configuration is kept again" in node.log, 30, "it did not try again")
+                assert (state / "configuration.json").read_bytes() != kept

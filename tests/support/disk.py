@@ -1,4 +1,4 @@
-"""A disk that can be filled: a small tmpfs, for tests of what happens when there is no room. Needs root, else skips."""
+"""A disk that can be filled, emptied and made read-only: a small tmpfs. Needs root, else skips."""
 
 import contextlib
 import os
@@ -27,3 +27,13 @@ def fill(disk: Path) -> None:
     with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"x" * 4096)
+
+
+def make_room(disk: Path) -> None:
+    """What `fill` took."""
+    (disk / "filler").unlink()
+
+
+def make_read_only(disk: Path) -> None:
+    """From now on nothing can be written or corrected."""
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -140,7 +140,7 @@ class Raw(QuicConnectionProtocol):
 async def connect(
     made: Loopback, *, source: str = "127.0.0.1", before: Callable[[QuicConnection], object] = lambda _: None
 ) -> AsyncIterator[Raw]:
-    """A connection from `source` with the tunnel's name in SNI. It trusts anybody: an attacker does.
+    """A visitor's connection from `source` with the tunnel's name in SNI. It trusts anybody: an attacker does.
 
     Raises:
         OSError: there is no connection within the time.
@@ -149,13 +149,30 @@ async def connect(
     configuration = QuicConfiguration(
         is_client=True, alpn_protocols=["h3"], server_name=made.host, verify_mode=ssl.CERT_NONE, idle_timeout=60
     )
+    async with dial((place.address, place.https_port), configuration, source=source, before=before) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def dial(
+    to: tuple[str, int],
+    configuration: QuicConfiguration,
+    *,
+    source: str = "127.0.0.1",
+    before: Callable[[QuicConnection], object] = lambda _: None,
+) -> AsyncIterator[Raw]:
+    """Any QUIC connection.
+
+    Raises:
+        OSError: there is no connection within the time.
+    """
     quic = QuicConnection(configuration=configuration)
     before(quic)
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.create_datagram_endpoint(lambda: Raw(quic), local_addr=(source, 0))
     client = cast("Raw", protocol)
     try:
-        client.connect((place.address, place.https_port))
+        client.connect(to)
         async with asyncio.timeout(WAIT_S):
             await client.wait_connected()
         yield client

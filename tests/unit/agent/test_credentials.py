@@ -68,6 +68,8 @@ def test_the_epoch_is_remembered_and_a_broken_one_is_zero(tmp_path: Path) -> Non
     assert credentials.read_epoch(tmp_path, pytest.fail) == 0
     credentials.write_epoch(tmp_path, 17)
     assert credentials.read_epoch(tmp_path, pytest.fail) == 17
+    (tmp_path / credentials.EPOCH_FILE).write_text(f"{1 << 64}\n")
+    assert credentials.read_epoch(tmp_path, pytest.fail) == 0, "no frame could say it"
     (tmp_path / credentials.EPOCH_FILE).write_bytes(b"\xffx")
     assert credentials.read_epoch(tmp_path, pytest.fail) == 0
 

@@ -8,6 +8,7 @@ import pytest
 
 from hawse_agent import files
 from hawse_agent.errors import AgentError
+from support import disk
 
 
 def mode(path: Path) -> int:
@@ -140,3 +141,16 @@ def test_a_directory_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="no such file or directory") as caught:
         files.write_private(tmp_path / "gone" / "f", b"x")
     assert "\n" not in str(caught.value)
+
+
+def test_a_mode_that_cannot_be_corrected_is_told_and_for_our_own_files_refused(tmp_path: Path) -> None:
+    """A mounted Secret: read-only, and 0644 unless somebody thought of it."""
+    with disk.mounted(tmp_path / "secret") as place:
+        (place / "f").write_bytes(b"x")
+        (place / "f").chmod(0o644)
+        disk.make_read_only(place)
+        with pytest.raises(AgentError, match=r"\(0644\), and that cannot be corrected: read-only file system.*Give it"):
+            files.read_private(place / "f", limit_bytes=10, tell=pytest.fail)
+        told: list[str] = []
+        assert files.read_private(place / "f", limit_bytes=10, tell=told.append, follow_link=True) == b"x"
+        assert "give it mode 0600" in told[0]

@@ -251,6 +251,15 @@ def test_a_refusal_that_is_not_final_is_tried_again() -> None:
     assert moves.Dial(A) in script.send(moves.Tick(), after=1)
 
 
+def test_an_epoch_that_no_clock_can_have_had_is_not_believed() -> None:
+    """The last number of 64 bits could never be topped: this login would be locked out everywhere, for good."""
+    script = Script()
+    link = script.connect()
+    before = script.state.epoch
+    script.send(moves.RefusedByNode(link, Failure("A newer session is known.", "HAWSE-2007"), epoch=(1 << 64) - 1))
+    assert script.state.epoch == before
+
+
 def test_a_node_that_knows_a_higher_epoch_gets_one_above_it() -> None:
     script = Script()
     script.send(moves.Dialled(A, 1))

@@ -86,7 +86,9 @@ def test_a_certificate_that_is_not_an_agent_of_this_fleet_is_refused_before_hell
     assert script.kinds() == ["1:refused", "1:close 2016"]
 
 
-@pytest.mark.parametrize("changes", [{"slot": ""}, {"slot": "x" * 65}, {"agent_version": "9" * 65}])
+@pytest.mark.parametrize(
+    "changes", [{"slot": ""}, {"slot": "x" * 65}, {"agent_version": "9" * 65}, {"epoch": (1 << 64) - 1}]
+)
 def test_a_hello_out_of_bounds_is_a_bad_frame(changes: dict[str, Any]) -> None:
     script = Script()
     script.open()
