@@ -75,6 +75,14 @@ class Credentials:
         ports = dict(zip(self.addresses, self.tcp_ports, strict=False))
         return tcp_address(address, ports.get(address, 0))
 
+    def joined_by(self, addresses: tuple[str, ...], tcp_ports: tuple[int, ...]) -> "Credentials":
+        """With more exit nodes, up to MAX_ADDRESSES."""
+        known = self.tcp_ports + (0,) * (len(self.addresses) - len(self.tcp_ports))
+        places = dict(zip(self.addresses, known, strict=False))
+        places |= {place: port for place, port in zip(addresses, tcp_ports, strict=True) if place not in places}
+        kept = list(places.items())[:MAX_ADDRESSES]
+        return replace(self, addresses=tuple(place for place, _ in kept), tcp_ports=tuple(port for _, port in kept))
+
     def renewed(
         self,
         chain: tuple[bytes, ...],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from hawse_agent import moves, trust, words
 from hawse_agent.choice import Offered, Route
+from hawse_agent.credentials import pair_addresses
 from hawse_agent.endings import Failure
 from hawse_api import names
 from hawse_api.ir import core_pb2, frames_pb2
@@ -30,7 +31,9 @@ def of_frame(link: int, frame: frames_pb2.Frame) -> moves.Event | None:
             failure = Failure(why, known.code if known else "", refused.final)
             return moves.RefusedByNode(link, failure, refused.epoch)
         case "offer":
-            return moves.OfferChanged(link, tuple(_offered(one) for one in frame.offer.tunnels[:MAX_OFFERED]))
+            addresses, tcp_ports = pair_addresses(frame.offer.addresses[:MAX_OFFERED], frame.offer.tcp_ports)
+            offered = tuple(_offered(one) for one in frame.offer.tunnels[:MAX_OFFERED])
+            return moves.OfferChanged(link, offered, addresses, tcp_ports)
         case "registered":
             return moves.RegistrationChanged(link, frozenset(frame.registered.tunnel_uids[:MAX_OFFERED]))
         case "drain":

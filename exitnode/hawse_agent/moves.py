@@ -75,6 +75,10 @@ class OfferChanged:
 
     link: int
     offered: tuple[Offered, ...]
+    addresses: tuple[str, ...] = ()
+    """Where the fleet's exit nodes are, as this one knows it."""
+    tcp_ports: tuple[int, ...] = ()
+    """In their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +176,18 @@ class LearnAddresses:
 
 
 @dataclass(frozen=True, slots=True)
+class RememberAddresses:
+    """Exit nodes that were not known: keep them with the login."""
+
+    addresses: tuple[str, ...]
+    tcp_ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """End the command."""
 
     ending: endings.Ending
 
 
-Command: TypeAlias = Dial | Greet | Serve | Close | Tell | LearnAddresses | Finish
+Command: TypeAlias = Dial | Greet | Serve | Close | Tell | LearnAddresses | RememberAddresses | Finish

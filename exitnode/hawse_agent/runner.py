@@ -203,6 +203,9 @@ class _Runner:
                 self._view.refresh(self._picture())
             case moves.LearnAddresses():
                 self._queue.put_nowait(_Renewal(renewal.AddressesWanted(self._moment().luck)))
+            case moves.RememberAddresses(addresses, tcp_ports):
+                self._credentials = self._credentials.joined_by(addresses, tcp_ports)
+                self._keep(functools.partial(logins.save, self._settings.directory, self._credentials, self._note))
             case moves.Finish(ending):
                 self._stop = _Stop(ending)
 

@@ -18,6 +18,7 @@ from enum import Enum
 
 from hawse_agent import backoff, choice, endings, notices, upgrades
 from hawse_agent.choice import Offered, Route, Wanted
+from hawse_agent.credentials import MAX_ADDRESSES
 from hawse_agent.endings import Failure
 from hawse_agent.moves import (
     AddressesChanged,
@@ -36,6 +37,7 @@ from hawse_agent.moves import (
     OfferChanged,
     RefusedByNode,
     RegistrationChanged,
+    RememberAddresses,
     Serve,
     Tell,
     Tick,
@@ -225,9 +227,10 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
             since = at.now.at
             at.put(node, phase=Phase.UP, since=since, failure=None, offered=None, upgrade_at=upgrade_at, **named)
             at.do(Tell(notices.Connected(exit_node, region, node.address, version, node.transport.value)))
-        case OfferChanged(_, offered):
+        case OfferChanged(_, offered, addresses, tcp_ports):
             at.put(node, offered=offered)
             _serve(at)
+            _meet(at, addresses, tcp_ports)
         case RegistrationChanged(_, uids):
             at.put(node, registered=uids)
             _tell_served(at)
@@ -260,6 +263,16 @@ def _on_addresses(at: _Step, addresses: tuple[str, ...]) -> None:
     known = {node.address for node in kept}
     new = [Node(address, retry_at=at.now.at) for address in dict.fromkeys(addresses) if address not in known]
     at.change(nodes=(*kept, *new))
+
+
+def _meet(at: _Step, addresses: tuple[str, ...], tcp_ports: tuple[int, ...]) -> None:
+    """Exit nodes that were not known are dialled. Nobody is left for it: this node's list may be old."""
+    known = {node.address for node in at.state.nodes}
+    room = max(0, MAX_ADDRESSES - len(known))
+    ports = {address: port for address, port in zip(addresses, tcp_ports, strict=True) if address not in known}
+    if new := tuple(ports)[:room]:
+        at.change(nodes=(*at.state.nodes, *(Node(address, retry_at=at.now.at) for address in new)))
+        at.do(RememberAddresses(new, tuple(ports[address] for address in new)))
 
 
 def _on_time(at: _Step) -> None:

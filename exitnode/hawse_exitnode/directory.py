@@ -48,6 +48,9 @@ class Directory:
     deleted: Mapping[str, str] = field(default_factory=dict)
     """UID -> "namespace/name" of tokens that were there before: for the message. The newest MAX_DELETED."""
 
+    addresses: tuple[tuple[str, int], ...] = ()
+    """Where agents reach the fleet's exit nodes (UDP), each with its TCP port."""
+
     def offer(self, token_uid: str) -> tuple[Offered, ...]:
         """Tunnels that agents of this token may serve."""
         return self.offers.get(token_uid, ())
@@ -75,6 +78,7 @@ def build_directory(objects: Iterable[ir_pb2.Object], before: Directory) -> Dire
         MappingProxyType(tokens),
         MappingProxyType({uid: tuple(offered) for uid, offered in offers.items()}),
         MappingProxyType(deleted),
+        tuple(zip(fleet.agent_addresses, fleet.agent_tcp_ports, strict=False)),
     )
 
 

@@ -245,13 +245,19 @@ def _offer(state: State, link: Link) -> Step:
     link = dataclasses.replace(
         link, offered=offered, ever_offered=link.ever_offered | {tunnel.uid for tunnel in offered}
     )
-    offer = frames_pb2.Offer(tunnels=[tunnel.to_frame() for tunnel in offered])
+    places = state.directory.addresses
+    offer = frames_pb2.Offer(
+        tunnels=[tunnel.to_frame() for tunnel in offered],
+        addresses=[address for address, _ in places],
+        tcp_ports=[port for _, port in places],
+    )
     state, bound = _bind(state, link, always=False)
     return state, (Send(link.id, frames_pb2.Frame(offer=offer)), *bound)
 
 
 def _directory(state: State, directory: Directory, now: Moment) -> Step:
-    """Tokens and tunnels came, changed or went: cut off, offer again, unbind."""
+    """Tokens, tunnels or exit nodes came, changed or went: cut off, offer again, unbind."""
+    has_moved = directory.addresses != state.directory.addresses
     state = dataclasses.replace(state, directory=directory)
     commands: list[Command] = []
     for link in list(state.links.values()):
@@ -261,7 +267,7 @@ def _directory(state: State, directory: Directory, now: Moment) -> Step:
         if token not in directory.tokens:
             why = refusals.no_token(directory, link.identity, synced=True)
             state, more = refusals.refuse(state, link, why, now)
-        elif link.phase is Phase.ACTIVE and directory.offer(token)[:MAX_TUNNELS] != link.offered:
+        elif link.phase is Phase.ACTIVE and (has_moved or directory.offer(token)[:MAX_TUNNELS] != link.offered):
             state, more = _offer(state, link)
         else:
             continue

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hawse_api/ir/frames.proto\x12\x0fhawse.frames.v1\"\xfe\x04\n\x05\x46rame\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.hawse.frames.v1.HelloH\x00\x12+\n\x07welcome\x18\x02 \x01(\x0b\x32\x18.hawse.frames.v1.WelcomeH\x00\x12+\n\x07refused\x18\x03 \x01(\x0b\x32\x18.hawse.frames.v1.RefusedH\x00\x12\'\n\x05offer\x18\x04 \x01(\x0b\x32\x16.hawse.frames.v1.OfferH\x00\x12-\n\x08register\x18\x05 \x01(\x0b\x32\x19.hawse.frames.v1.RegisterH\x00\x12\x31\n\nregistered\x18\x06 \x01(\x0b\x32\x1b.hawse.frames.v1.RegisteredH\x00\x12\'\n\x05\x64rain\x18\x07 \x01(\x0b\x32\x16.hawse.frames.v1.DrainH\x00\x12.\n\x05renew\x18\x08 \x01(\x0b\x32\x1d.hawse.frames.v1.RenewRequestH\x00\x12\x31\n\x07renewed\x18\t \x01(\x0b\x32\x1e.hawse.frames.v1.RenewResponseH\x00\x12\x32\n\x0b\x65nrol_hello\x18\x10 \x01(\x0b\x32\x1b.hawse.frames.v1.EnrolHelloH\x00\x12:\n\x0f\x65nrol_challenge\x18\x11 \x01(\x0b\x32\x1f.hawse.frames.v1.EnrolChallengeH\x00\x12.\n\x05\x65nrol\x18\x12 \x01(\x0b\x32\x1d.hawse.frames.v1.EnrolRequestH\x00\x12\x32\n\x08\x65nrolled\x18\x13 \x01(\x0b\x32\x1e.hawse.frames.v1.EnrolResponseH\x00\x42\x07\n\x05\x66rame\"w\n\x05Hello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x0c\n\x04slot\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x04\"`\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x14\n\x0cnode_version\x18\x02 \x01(\t\x12\x11\n\texit_node\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\x12\x0b\n\x03pod\x18\x05 \x01(\t\"F\n\x07Refused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66inal\x18\x03 \x01(\x08\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"8\n\x05Offer\x12/\n\x07tunnels\x18\x01 \x03(\x0b\x32\x1e.hawse.frames.v1.OfferedTunnel\"r\n\rOfferedTunnel\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x14\n\x0c\x61pp_protocol\x18\x06 \x01(\t\"\x1f\n\x08Register\x12\x13\n\x0btunnel_uids\x18\x01 \x03(\t\"!\n\nRegistered\x12\x13\n\x0btunnel_uids\x18\x01 \x03(\t\",\n\x05\x44rain\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"*\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"~\n\rRenewResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12)\n\x07refused\x18\x03 \x01(\x0b\x32\x18.hawse.frames.v1.Refused\x12\x11\n\taddresses\x18\x04 \x03(\t\x12\x11\n\ttcp_ports\x18\x05 \x03(\r\"M\n\nEnrolHello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\"B\n\x0e\x45nrolChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x14\n\x0cnode_version\x18\x02 \x01(\t\x12\x0b\n\x03now\x18\x03 \x01(\x03\"w\n\x0c\x45nrolRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x10\n\x08hostname\x18\x05 \x01(\t\x12\x15\n\ragent_version\x18\x06 \x01(\t\"\xb5\x01\n\rEnrolResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12\x11\n\taddresses\x18\x04 \x03(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x12\n\ntoken_name\x18\x06 \x01(\t\x12)\n\x07refused\x18\x07 \x01(\x0b\x32\x18.hawse.frames.v1.Refused\x12\x11\n\ttcp_ports\x18\x08 \x03(\r\"r\n\x05Token\x12\x14\n\x0c\x63onnect_name\x18\x01 \x01(\t\x12\x11\n\taddresses\x18\x02 \x03(\t\x12\x11\n\tca_sha256\x18\x03 \x03(\x0c\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0e\n\x06secret\x18\x05 \x01(\x0c\x12\x11\n\ttcp_ports\x18\x06 \x03(\r\"\x9d\x01\n\nStreamOpen\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .hawse.frames.v1.StreamOpen.Kind\x12\x0f\n\x07visitor\x18\x03 \x01(\t\":\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_TCP\x10\x01\x12\x0e\n\nKIND_PROBE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hawse_api/ir/frames.proto\x12\x0fhawse.frames.v1\"\xfe\x04\n\x05\x46rame\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.hawse.frames.v1.HelloH\x00\x12+\n\x07welcome\x18\x02 \x01(\x0b\x32\x18.hawse.frames.v1.WelcomeH\x00\x12+\n\x07refused\x18\x03 \x01(\x0b\x32\x18.hawse.frames.v1.RefusedH\x00\x12\'\n\x05offer\x18\x04 \x01(\x0b\x32\x16.hawse.frames.v1.OfferH\x00\x12-\n\x08register\x18\x05 \x01(\x0b\x32\x19.hawse.frames.v1.RegisterH\x00\x12\x31\n\nregistered\x18\x06 \x01(\x0b\x32\x1b.hawse.frames.v1.RegisteredH\x00\x12\'\n\x05\x64rain\x18\x07 \x01(\x0b\x32\x16.hawse.frames.v1.DrainH\x00\x12.\n\x05renew\x18\x08 \x01(\x0b\x32\x1d.hawse.frames.v1.RenewRequestH\x00\x12\x31\n\x07renewed\x18\t \x01(\x0b\x32\x1e.hawse.frames.v1.RenewResponseH\x00\x12\x32\n\x0b\x65nrol_hello\x18\x10 \x01(\x0b\x32\x1b.hawse.frames.v1.EnrolHelloH\x00\x12:\n\x0f\x65nrol_challenge\x18\x11 \x01(\x0b\x32\x1f.hawse.frames.v1.EnrolChallengeH\x00\x12.\n\x05\x65nrol\x18\x12 \x01(\x0b\x32\x1d.hawse.frames.v1.EnrolRequestH\x00\x12\x32\n\x08\x65nrolled\x18\x13 \x01(\x0b\x32\x1e.hawse.frames.v1.EnrolResponseH\x00\x42\x07\n\x05\x66rame\"w\n\x05Hello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x0c\n\x04slot\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x04\"`\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x14\n\x0cnode_version\x18\x02 \x01(\t\x12\x11\n\texit_node\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\x12\x0b\n\x03pod\x18\x05 \x01(\t\"F\n\x07Refused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66inal\x18\x03 \x01(\x08\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"^\n\x05Offer\x12/\n\x07tunnels\x18\x01 \x03(\x0b\x32\x1e.hawse.frames.v1.OfferedTunnel\x12\x11\n\taddresses\x18\x02 \x03(\t\x12\x11\n\ttcp_ports\x18\x03 \x03(\r\"r\n\rOfferedTunnel\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x14\n\x0c\x61pp_protocol\x18\x06 \x01(\t\"\x1f\n\x08Register\x12\x13\n\x0btunnel_uids\x18\x01 \x03(\t\"!\n\nRegistered\x12\x13\n\x0btunnel_uids\x18\x01 \x03(\t\",\n\x05\x44rain\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"*\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"~\n\rRenewResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12)\n\x07refused\x18\x03 \x01(\x0b\x32\x18.hawse.frames.v1.Refused\x12\x11\n\taddresses\x18\x04 \x03(\t\x12\x11\n\ttcp_ports\x18\x05 \x03(\r\"M\n\nEnrolHello\x12\x13\n\x0bmin_version\x18\x01 \x01(\r\x12\x13\n\x0bmax_version\x18\x02 \x01(\r\x12\x15\n\ragent_version\x18\x03 \x01(\t\"B\n\x0e\x45nrolChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x14\n\x0cnode_version\x18\x02 \x01(\t\x12\x0b\n\x03now\x18\x03 \x01(\x03\"w\n\x0c\x45nrolRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x10\n\x08hostname\x18\x05 \x01(\t\x12\x15\n\ragent_version\x18\x06 \x01(\t\"\xb5\x01\n\rEnrolResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12\x11\n\taddresses\x18\x04 \x03(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x12\n\ntoken_name\x18\x06 \x01(\t\x12)\n\x07refused\x18\x07 \x01(\x0b\x32\x18.hawse.frames.v1.Refused\x12\x11\n\ttcp_ports\x18\x08 \x03(\r\"r\n\x05Token\x12\x14\n\x0c\x63onnect_name\x18\x01 \x01(\t\x12\x11\n\taddresses\x18\x02 \x03(\t\x12\x11\n\tca_sha256\x18\x03 \x03(\x0c\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0e\n\x06secret\x18\x05 \x01(\x0c\x12\x11\n\ttcp_ports\x18\x06 \x03(\r\"\x9d\x01\n\nStreamOpen\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .hawse.frames.v1.StreamOpen.Kind\x12\x0f\n\x07visitor\x18\x03 \x01(\t\":\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_TCP\x10\x01\x12\x0e\n\nKIND_PROBE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,31 +40,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUSED']._serialized_start=906
   _globals['_REFUSED']._serialized_end=976
   _globals['_OFFER']._serialized_start=978
-  _globals['_OFFER']._serialized_end=1034
-  _globals['_OFFEREDTUNNEL']._serialized_start=1036
-  _globals['_OFFEREDTUNNEL']._serialized_end=1150
-  _globals['_REGISTER']._serialized_start=1152
-  _globals['_REGISTER']._serialized_end=1183
-  _globals['_REGISTERED']._serialized_start=1185
-  _globals['_REGISTERED']._serialized_end=1218
-  _globals['_DRAIN']._serialized_start=1220
-  _globals['_DRAIN']._serialized_end=1264
-  _globals['_RENEWREQUEST']._serialized_start=1266
-  _globals['_RENEWREQUEST']._serialized_end=1308
-  _globals['_RENEWRESPONSE']._serialized_start=1310
-  _globals['_RENEWRESPONSE']._serialized_end=1436
-  _globals['_ENROLHELLO']._serialized_start=1438
-  _globals['_ENROLHELLO']._serialized_end=1515
-  _globals['_ENROLCHALLENGE']._serialized_start=1517
-  _globals['_ENROLCHALLENGE']._serialized_end=1583
-  _globals['_ENROLREQUEST']._serialized_start=1585
-  _globals['_ENROLREQUEST']._serialized_end=1704
-  _globals['_ENROLRESPONSE']._serialized_start=1707
-  _globals['_ENROLRESPONSE']._serialized_end=1888
-  _globals['_TOKEN']._serialized_start=1890
-  _globals['_TOKEN']._serialized_end=2004
-  _globals['_STREAMOPEN']._serialized_start=2007
-  _globals['_STREAMOPEN']._serialized_end=2164
-  _globals['_STREAMOPEN_KIND']._serialized_start=2106
-  _globals['_STREAMOPEN_KIND']._serialized_end=2164
+  _globals['_OFFER']._serialized_end=1072
+  _globals['_OFFEREDTUNNEL']._serialized_start=1074
+  _globals['_OFFEREDTUNNEL']._serialized_end=1188
+  _globals['_REGISTER']._serialized_start=1190
+  _globals['_REGISTER']._serialized_end=1221
+  _globals['_REGISTERED']._serialized_start=1223
+  _globals['_REGISTERED']._serialized_end=1256
+  _globals['_DRAIN']._serialized_start=1258
+  _globals['_DRAIN']._serialized_end=1302
+  _globals['_RENEWREQUEST']._serialized_start=1304
+  _globals['_RENEWREQUEST']._serialized_end=1346
+  _globals['_RENEWRESPONSE']._serialized_start=1348
+  _globals['_RENEWRESPONSE']._serialized_end=1474
+  _globals['_ENROLHELLO']._serialized_start=1476
+  _globals['_ENROLHELLO']._serialized_end=1553
+  _globals['_ENROLCHALLENGE']._serialized_start=1555
+  _globals['_ENROLCHALLENGE']._serialized_end=1621
+  _globals['_ENROLREQUEST']._serialized_start=1623
+  _globals['_ENROLREQUEST']._serialized_end=1742
+  _globals['_ENROLRESPONSE']._serialized_start=1745
+  _globals['_ENROLRESPONSE']._serialized_end=1926
+  _globals['_TOKEN']._serialized_start=1928
+  _globals['_TOKEN']._serialized_end=2042
+  _globals['_STREAMOPEN']._serialized_start=2045
+  _globals['_STREAMOPEN']._serialized_end=2202
+  _globals['_STREAMOPEN_KIND']._serialized_start=2144
+  _globals['_STREAMOPEN_KIND']._serialized_end=2202
 # @@protoc_insertion_point(module_scope)

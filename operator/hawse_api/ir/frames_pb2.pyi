@@ -235,16 +235,28 @@ class Offer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TUNNELS_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    TCP_PORTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tunnels(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferedTunnel]: ...
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where the fleet's exit nodes are, as this node knows it: more to connect to, never fewer (what is gone, a renewal tells)."""
+
+    @_builtins.property
+    def tcp_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """As Token.tcp_ports."""
+
     def __init__(
         self,
         *,
         tunnels: _abc.Iterable[Global___OfferedTunnel] | None = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        tcp_ports: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tunnels", b"tunnels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "tcp_ports", b"tcp_ports", "tunnels", b"tunnels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,6 +89,8 @@ class Fleet(_message.Message):
     AGENTS_PORT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ID_FIELD_NUMBER: _builtins.int
     PROXIES_FIELD_NUMBER: _builtins.int
+    AGENT_ADDRESSES_FIELD_NUMBER: _builtins.int
+    AGENT_TCP_PORTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     domain: _builtins.str
     """Subdomains hang below it: "tunnels.example.com". Also the trust domain of every certificate."""
@@ -102,6 +104,14 @@ class Fleet(_message.Message):
     def proxies(self) -> Global___Proxies:
         """Load balancers in front of the exit nodes."""
 
+    @_builtins.property
+    def agent_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where agents reach the fleet's exit nodes ("203.0.113.7:7443", UDP), told to agents that are connected."""
+
+    @_builtins.property
+    def agent_tcp_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the order of agent_addresses: the TCP port of the same exit node."""
+
     def __init__(
         self,
         *,
@@ -111,10 +121,12 @@ class Fleet(_message.Message):
         agents_port: _builtins.int = ...,
         certificate_id: _builtins.str = ...,
         proxies: Global___Proxies | None = ...,
+        agent_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        agent_tcp_ports: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["proxies", b"proxies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents_port", b"agents_port", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "name", b"name", "proxies", b"proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_addresses", b"agent_addresses", "agent_tcp_ports", b"agent_tcp_ports", "agents_port", b"agents_port", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "name", b"name", "proxies", b"proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,7 +66,7 @@ class FleetReconciler:
             hub.put_certificate(
                 fleet.name, translate.certificate_id(fleet.name), certificate.chain_pem, certificate.key_pem
             )
-        hub.publish(fleet.name, translate.translate_fleet(fleet))
+        hub.publish(fleet.name, translate.translate_fleet(fleet, self._context.world.agent_addresses(fleet)))
         self._published.add(fleet.name)
         if certificate.chain_pem and not had_one:
             for tunnel in self._context.world.cache[TUNNELS].select("fleet", fleet.name):

@@ -1,10 +1,14 @@
 """Fleet → IR. Pure. Called by reconcile.fleets."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
 
 FLEET_KEY = "fleet"
 """Key of the one Fleet object that every exit node holds."""
+MAX_ADDRESSES = 64
 
 
 def certificate_id(fleet: str) -> str:
@@ -12,8 +16,9 @@ def certificate_id(fleet: str) -> str:
     return f"certificate/fleet-{fleet}"
 
 
-def translate_fleet(fleet: v1alpha1.Fleet) -> ir_pb2.Object:
-    """What all exit nodes of the fleet share."""
+def translate_fleet(fleet: v1alpha1.Fleet, addresses: Mapping[str, int] = MappingProxyType({})) -> ir_pb2.Object:
+    """What all exit nodes of the fleet share. `addresses`: where agents reach them (UDP) -> their TCP port."""
+    shown = list(addresses)[:MAX_ADDRESSES]
     spec = fleet.spec
     proxies = spec.proxy_protocol
     return ir_pb2.Object(
@@ -29,5 +34,7 @@ def translate_fleet(fleet: v1alpha1.Fleet) -> ir_pb2.Object:
             )
             if proxies.trusted_cidrs
             else None,
+            agent_addresses=shown,
+            agent_tcp_ports=[addresses[address] for address in shown],
         ),
     )

@@ -27,6 +27,14 @@ def test_a_login_reads_back_as_it_was_saved(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "hawse").stat().st_mode) == 0o700
 
 
+def test_exit_nodes_join_those_that_are_known() -> None:
+    joined = LOGIN.joined_by(("203.0.113.7:7443", "203.0.113.8:7443"), (1, 9443))
+    assert joined.addresses == ("203.0.113.7:7443", "203.0.113.8:7443")
+    assert [joined.tcp_address(one) for one in joined.addresses] == ["203.0.113.7:8443", "203.0.113.8:9443"]
+    many = tuple(f"192.0.2.{number}:7443" for number in range(1, 100))
+    assert len(LOGIN.joined_by(many, (0,) * len(many)).addresses) == credentials.MAX_ADDRESSES
+
+
 def test_the_key_shows_in_no_repr() -> None:
     assert "key" not in repr(LOGIN)
 

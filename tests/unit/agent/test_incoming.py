@@ -33,6 +33,10 @@ from hawse_tunnel.events import EndedBy, LinkDown
             f.Frame(offer=f.Offer(tunnels=[f.OfferedTunnel(uid="u", namespace="n", name="shop", url="https://x/")])),
             moves.OfferChanged(7, (Offered("u", "n", "shop", "https://x/"),)),
         ),
+        (
+            f.Frame(offer=f.Offer(addresses=["192.0.2.1:7443", "nonsense", "192.0.2.2:7443"], tcp_ports=[8443])),
+            moves.OfferChanged(7, (), ("192.0.2.1:7443", "192.0.2.2:7443"), (8443, 0)),
+        ),
         (f.Frame(registered=f.Registered(tunnel_uids=["u"])), moves.RegistrationChanged(7, frozenset({"u"}))),
         (f.Frame(drain=f.Drain(deadline_ms=1500, reason="update")), moves.DrainStarted(7, 1.5, "update")),
         (f.Frame(hello=f.Hello()), None),

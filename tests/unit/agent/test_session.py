@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hawse_agent import moves, notices, session, upgrades
 from hawse_agent.choice import Offered, Route, Wanted
+from hawse_agent.credentials import MAX_ADDRESSES
 from hawse_agent.endings import Failure
 from hawse_agent.moves import Moment
 from hawse_agent.racing import Transport
@@ -124,6 +125,23 @@ def test_the_second_exit_node_registers_without_telling_again() -> None:
     link = script.connect(B)
     commands = script.send(moves.OfferChanged(link, (SHOP,)), moves.RegistrationChanged(link, frozenset({"u1"})))
     assert commands == [moves.Serve(link, (Route(SHOP, APP),))]
+
+
+def test_an_exit_node_that_is_new_to_it_is_kept_and_dialled_and_none_is_left() -> None:
+    script = Script(A)
+    link = script.serve(A)
+    told_of = moves.OfferChanged(link, (SHOP,), (B, B, A), (8443, 8443, 443))
+    assert script.send(told_of) == [moves.RememberAddresses((B,), (8443,)), moves.Dial(B)]
+    assert script.send(moves.OfferChanged(link, (SHOP,), (B,), (8443,))) == []
+    assert script.phase(A) is Phase.UP
+
+
+def test_so_many_exit_nodes_are_dialled_and_no_more() -> None:
+    script = Script(A)
+    link = script.serve(A)
+    many = tuple(f"192.0.2.{number}:7443" for number in range(1, 100))
+    script.send(moves.OfferChanged(link, (SHOP,), many, (443,) * len(many)))
+    assert len(script.state.nodes) == MAX_ADDRESSES
 
 
 def test_without_a_tunnel_it_says_so_once_and_waits() -> None:

@@ -35,6 +35,12 @@ def test_urls_name_the_public_port_only_if_it_is_not_443() -> None:
         assert directory.offer("t1")[0].url == url
 
 
+def test_where_exit_nodes_are_comes_with_the_fleet() -> None:
+    told = ir_pb2.Fleet(agent_addresses=["192.0.2.1:7443", "192.0.2.2:7443"], agent_tcp_ports=[443, 8443])
+    directory = build_directory([ir_pb2.Object(key="fleet", fleet=told)], Directory())
+    assert directory.addresses == (("192.0.2.1:7443", 443), ("192.0.2.2:7443", 8443))
+
+
 def test_the_protocol_of_the_app_is_told_in_the_words_of_the_api() -> None:
     directory = build_directory([tunnel("1", "shop", app_protocol=ir_pb2.APP_PROTOCOL_H2C)], Directory())
     assert directory.offer("t1")[0].to_frame().app_protocol == "H2C"

@@ -332,3 +332,14 @@ def test_a_slot_whose_session_is_being_closed_is_no_free_place_beyond_the_bound(
     assert script.kinds() == ["2:welcome", "2:offer"]
     script.admit(3, epoch=11)
     assert script.refusal(3).code == "HAWSE-1010"
+
+
+def test_agents_hear_of_exit_nodes_that_come_and_go() -> None:
+    script = Script()
+    script.admit()
+    assert list(sent(script.out, "offer").addresses) == []
+    moved = dataclasses.replace(DIRECTORY, addresses=(("192.0.2.1:7443", 443), ("192.0.2.2:7443", 8443)))
+    offer = sent(script.feed(DirectoryChanged(moved)), "offer")
+    assert (list(offer.addresses), list(offer.tcp_ports)) == (["192.0.2.1:7443", "192.0.2.2:7443"], [443, 8443])
+    assert [tunnel.uid for tunnel in offer.tunnels] == [SHOP.uid]
+    assert script.feed(DirectoryChanged(moved)) == ()

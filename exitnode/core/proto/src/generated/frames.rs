@@ -105,6 +105,12 @@ pub struct Refused {
 pub struct Offer {
     #[prost(message, repeated, tag = "1")]
     pub tunnels: ::prost::alloc::vec::Vec<OfferedTunnel>,
+    /// Where the fleet's exit nodes are, as this node knows it: more to connect to, never fewer (what is gone, a renewal tells).
+    #[prost(string, repeated, tag = "2")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// As Token.tcp_ports.
+    #[prost(uint32, repeated, tag = "3")]
+    pub tcp_ports: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OfferedTunnel {

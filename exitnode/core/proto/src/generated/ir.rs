@@ -40,6 +40,12 @@ pub struct Fleet {
     /// Load balancers in front of the exit nodes.
     #[prost(message, optional, tag = "7")]
     pub proxies: ::core::option::Option<Proxies>,
+    /// Where agents reach the fleet's exit nodes ("203.0.113.7:7443", UDP), told to agents that are connected.
+    #[prost(string, repeated, tag = "8")]
+    pub agent_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// In the order of agent_addresses: the TCP port of the same exit node.
+    #[prost(uint32, repeated, tag = "9")]
+    pub agent_tcp_ports: ::prost::alloc::vec::Vec<u32>,
 }
 /// Whose word on a visitor's address counts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
