@@ -23,7 +23,7 @@ class TunnelInput:
     namespace: facts.Namespace | None
     token: v1alpha1.AgentToken | None
     token_names: tuple[str, ...]
-    """AgentTokens of the namespace."""
+    """AgentTokens of the namespace, to name them in a message: only while `token` is not there."""
     hostname: str | None = None
     """The public name; None: the Fleet that it hangs below is not there."""
     domains: tuple[str, ...] = ()

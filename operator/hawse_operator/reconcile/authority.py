@@ -84,6 +84,8 @@ class AuthorityReconciler:
         if step is not None:
             await self._write(step, body)
             logger.info("CA rotated a step", extra={"trusted": len(step.authority.roots), "ends": str(step.step_ends)})
+        elif ca.ca_hashes(found.authority) != ca.ca_hashes(context.authority):
+            logger.warning("the CA is another one now", extra={"secret": names.CA_SECRET})
         self._use(step or found)
 
     def _use(self, now_is: rotation.Rotation) -> None:

@@ -50,7 +50,7 @@ def of_object(
         case resources.TUNNELS:
             yield from _of_tunnel(resource, old, new)
             yield from _of_placement(old, new)
-        case resources.RESERVATIONS:
+        case resources.RESERVATIONS if _spec_changed(old, new):
             yield from _waiting_for(world, body)
         case resources.AGENT_TOKENS if _spec_changed(old, new):
             yield from _tunnels(world, "token", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")

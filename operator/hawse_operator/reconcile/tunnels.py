@@ -101,7 +101,9 @@ class TunnelReconciler:
     async def _gather(self, key: Key, tunnel: v1alpha1.Tunnel) -> tunnels.TunnelInput:
         world = self._context.world
         agent = tunnel.spec.target.agent
-        tokens = world.cache[AGENT_TOKENS].select("namespace", tunnel.namespace)
+        token = world.token(tunnel.namespace, agent.token_ref.name) if agent else None
+        is_there = token is not None and not token.is_deleting
+        others = () if is_there else world.cache[AGENT_TOKENS].select("namespace", tunnel.namespace)
         fleet, namespace = world.fleets().get(tunnel.spec.fleet_name), world.namespace(tunnel.namespace)
         hostname = proof = None
         if fleet is not None and namespace is not None:
@@ -114,8 +116,8 @@ class TunnelReconciler:
             fleet=fleet,
             fleet_names=world.fleet_names(),
             namespace=namespace,
-            token=world.token(tunnel.namespace, agent.token_ref.name) if agent else None,
-            token_names=tuple(body["metadata"]["name"] for body in tokens),
+            token=token,
+            token_names=tuple(body["metadata"]["name"] for body in others),
             hostname=hostname,
             domains=tuple(other.spec.domain for other in world.fleets().values()),
             proof=proof,

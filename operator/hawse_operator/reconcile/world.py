@@ -43,6 +43,11 @@ def _namespace_uid(reservation: Mapping[str, Any]) -> str:
     return _at(_spec(reservation), "claimRef", "namespaceUID")
 
 
+def _owner_of_name(reservation: Mapping[str, Any]) -> str:
+    """The namespace that a name belongs to, as what it was when it got it."""
+    return f"{_at(_spec(reservation), 'claimRef', 'namespace')}/{_namespace_uid(reservation)}"
+
+
 def _label(name: str) -> IndexFn:
     return lambda body: [value] if (value := str((body["metadata"].get("labels") or {}).get(name, ""))) else []
 
@@ -62,6 +67,9 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
         "placed": lambda body: [_at(_spec(body), "fleetName")] if _spec(body).get("placement") else [],
         "host": lambda body: [_host_index(body)],
         "token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), *TUNNEL_TOKEN)}"],
+        "token_fleet": lambda body: [
+            f"{_namespace(body)}/{_at(_spec(body), *TUNNEL_TOKEN)}/{_at(_spec(body), 'fleetName')}"
+        ],
     },
     resources.AGENT_TOKENS.plural: {
         "uid": lambda body: [_at(body, "metadata", "uid")],
@@ -69,6 +77,8 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
     },
     resources.RESERVATIONS.plural: {
         "namespace": lambda body: [_at(_spec(body), "claimRef", "namespace")],
+        "owner": lambda body: [_owner_of_name(body)],
+        "holder": lambda body: [] if "releasedAt" in _spec(body) else [_owner_of_name(body)],
         "tunnel": lambda body: [f"{_at(_spec(body), 'claimRef', 'namespace')}/{_at(_spec(body), 'claimRef', 'name')}"],
     },
     resources.AGENT_SESSIONS.plural: {"token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), 'tokenName')}"]},
@@ -154,11 +164,6 @@ class World:
         type_, subdomain, hostname = (_at(spec, "host", field) for field in ("type", "subdomain", "hostname"))
         return hosts.Named(name, _at(spec, "fleetName"), type_, subdomain, hostname)
 
-    def tunnels_of_token(self, namespace: str, token: str) -> list[v1alpha1.Tunnel]:
-        """Tunnels that name an AgentToken."""
-        bodies = self.cache[resources.TUNNELS].select("token", f"{namespace}/{token}")
-        return self._valid(v1alpha1.Tunnel, resources.TUNNELS, bodies)
-
     def placed_tunnels(self, fleet: str) -> list[v1alpha1.Tunnel]:
         """Tunnels of a fleet that say where they want to be served."""
         bodies = self.cache[resources.TUNNELS].select("placed", fleet)
@@ -175,13 +180,9 @@ class World:
 
     def names_of(self, namespace: str, namespace_uid: str, *, besides: str) -> tuple[int, int]:
         """How many names a namespace holds, and how many it holds or has kept for it, one of them not counted."""
-        found = self.cache[resources.RESERVATIONS].select("namespace", namespace)
-        specs = [
-            _spec(body)
-            for body in found
-            if _namespace_uid(body) == namespace_uid and body["metadata"]["name"] != besides
-        ]
-        return sum("releasedAt" not in spec for spec in specs), len(specs)
+        store, owner = self.cache[resources.RESERVATIONS], f"{namespace}/{namespace_uid}"
+        key = Key(resources.RESERVATIONS.plural, "", besides)
+        return store.count("holder", owner, besides=key), store.count("owner", owner, besides=key)
 
     def exit_nodes(self, fleet: str) -> list[v1alpha1.ExitNode]:
         """ExitNodes of a fleet."""
@@ -222,7 +223,8 @@ class World:
 
     def fleet_of_token(self, token: v1alpha1.AgentToken) -> v1alpha1.Fleet | None:
         """The Fleet that a token's text leads to."""
-        wanted = [tunnel.spec.fleet_name for tunnel in self.tunnels_of_token(token.namespace, token.name)]
+        store, owner = self.cache[resources.TUNNELS], f"{token.namespace}/{token.name}"
+        wanted = [name for name in self.fleets() if store.count("token_fleet", f"{owner}/{name}")]
         return fleet_policies.fleet_of_token(wanted, list(self.fleets().values()))
 
     def fleets_open_to(self, namespace: str) -> list[v1alpha1.Fleet]:

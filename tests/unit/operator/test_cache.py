@@ -55,6 +55,17 @@ def test_the_memory_of_deletions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert not found.put(keys[2], body(1))
 
 
+def test_members_of_an_index_are_counted_with_one_left_out() -> None:
+    found = store()
+    keys = [Key("tunnels", "ns", name) for name in "abc"]
+    for version, key in enumerate(keys):
+        found.put(key, body(version + 1, "x" if key.name != "c" else "y"))
+    assert found.count("label", "x") == 2
+    assert found.count("label", "x", besides=keys[0]) == 1
+    assert found.count("label", "x", besides=keys[2]) == 2
+    assert found.count("label", "nobody", besides=keys[0]) == 0
+
+
 def test_indexes_follow_changes_and_deletions() -> None:
     found = store()
     found.put(KEY, body(1, "x"))

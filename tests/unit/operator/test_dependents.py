@@ -115,6 +115,7 @@ def test_a_changed_spec_wakes(
         (resources.FLEETS, objects.fleet_body(), FLEET),
         (resources.AGENT_TOKENS, objects.token_body(), TOKEN),
         (resources.TUNNELS, objects.tunnel_body(), TUNNEL),
+        (resources.RESERVATIONS, objects.reservation_body(HOST), RESERVATION),
     ],
 )
 def test_a_changed_status_wakes_its_own_object_only(
