@@ -6,7 +6,7 @@ by intake (fill) and by the reconcilers (read). All calls are made on the event 
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from hawse_operator.k8s.resources import Resource
@@ -101,10 +101,9 @@ class Store:
         """Objects that have `value` in an index, in the order of their names."""
         return [self._objects[key] for key in sorted(self._indexes[index].get(value, ()))]
 
-    def count(self, index: str, value: str, *, besides: Key | None = None) -> int:
-        """How many objects have `value` in an index, one of them not counted. Costs the same for any number."""
-        members = self._indexes[index].get(value, ())
-        return len(members) - (besides in members)
+    def members(self, index: str, value: str) -> Set[Key]:
+        """Keys of the objects that have `value` in an index, in no order; for now only: the store goes on."""
+        return self._indexes[index].get(value, frozenset())
 
     def _unindex(self, key: Key, body: JsonObject) -> None:
         for name, function in self._index_fns.items():

@@ -4,7 +4,9 @@ The claim is atomic there (create, or patch at a resourceVersion); after every 4
 there. Releasing a name is reconcile.reservations' matter. Called by reconcile.tunnels.
 """
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from hawse_api import names, v1alpha1
@@ -36,9 +38,11 @@ async def claim_name(
             case claims.Create() | claims.Take() if not may_claim:
                 return claims.holds(claimant, reservation)
             case claims.Create(spec):
-                await _create(context, hostname, spec)
+                with _under_way(context, claimant, hostname):
+                    await _create(context, hostname, spec)
             case claims.Take(spec):
-                await _take(context, reservation, spec)
+                with _under_way(context, claimant, hostname):
+                    await _take(context, reservation, spec)
     raise errors.Conflict(f"{hostname} is contested")
 
 
@@ -51,9 +55,27 @@ def _decide(
 ) -> claims.Claim:
     if claims.holds(claimant, reservation) is not None:  # it takes no name more: nothing to count
         return claims.decide_claim(claimant, reservation, now=context.now)
-    held, kept = context.world.names_of(claimant.namespace, claimant.namespace_uid, besides=hostname)
+    held, kept = context.world.names_of(
+        claimant.namespace,
+        claimant.namespace_uid,
+        besides=hostname,
+        under_way=context.claims_under_way.get(claimant.namespace_uid, frozenset()),
+    )
     allowance = claims.Allowance(held, kept, quotas)
     return claims.decide_claim(claimant, reservation, now=context.now, allowance=allowance)
+
+
+@contextlib.contextmanager
+def _under_way(context: Context, claimant: claims.Claimant, hostname: str) -> Iterator[None]:
+    """Count a name from the decision to claim it until the cache knows what became of it."""
+    names_ = context.claims_under_way[claimant.namespace_uid]
+    names_.add(hostname)
+    try:
+        yield
+    finally:
+        names_.discard(hostname)
+        if not names_:
+            context.claims_under_way.pop(claimant.namespace_uid, None)
 
 
 async def _create(context: Context, hostname: str, spec: v1alpha1.SubdomainReservationSpec) -> None:

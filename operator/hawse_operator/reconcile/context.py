@@ -5,6 +5,7 @@ it) and the reconcilers.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -67,6 +68,8 @@ class Context:
     first_round: FirstRound = field(default_factory=FirstRound)
     dns: dict[str, Standing] = field(default_factory=dict)
     """How each fleet stands with DNS; written by reconcile.dns."""
+    claims_under_way: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """UID of a namespace -> names that it is about to get: workers that claim at once must not pass its quota."""
 
     @property
     def authority(self) -> ca.Authority:
