@@ -19,6 +19,7 @@ from support.attack import (
     END_STREAM,
     GOAWAY,
     HEADERS,
+    LINK_BYTES,
     PING,
     PRIORITY,
     RST_STREAM,
@@ -209,9 +210,8 @@ def test_zero_windows_hold_little_and_block_nobody(scene: Scene) -> None:
             client.send(b"".join(frame(RST_STREAM, 0, stream, CANCEL) for stream in range(1, 200, 2)))
         return heads
 
-    # In the first second, before a reader counts as stalled, the window of the agent's link is the bound: 192 MiB. What
-    # the allocator keeps of that is used again the second time.
-    scene.endure(*[attack] * CONNECTIONS, seconds=3, growth_bytes=384 << 20, kept_bytes=384 << 20)
+    # What the allocator keeps of it is used again the second time.
+    scene.endure(*[attack] * CONNECTIONS, seconds=3, growth_bytes=LINK_BYTES, kept_bytes=LINK_BYTES)
     scene.app_is_left()
     scene.endure(*[attack] * CONNECTIONS, seconds=2)
     scene.app_is_left()

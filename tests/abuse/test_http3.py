@@ -18,7 +18,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
 from support import http3, http3_raw
-from support.attack import GROWTH_BYTES, Attack, Scene
+from support.attack import GROWTH_BYTES, LINK_BYTES, Attack, Scene
 from support.http3_raw import CONTROL, DECODER, ENCODER, SETTINGS, Raw
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
@@ -31,7 +31,6 @@ STALLED_READERS = 96
 """Of exitnode/core/edge/src/limits.rs."""
 GOOD = 8
 """Requests of well-behaved visitors at the same time."""
-LINK_BYTES = 384 << 20
 ANSWERED = 'tunnel_requests_total{class="2xx"'
 GOODBYE = "closed 0x100"
 """In order: after GOAWAY, of either side."""
@@ -320,7 +319,6 @@ def test_windows_that_never_open_hold_little_and_block_nobody(scene: Scene, of: 
         enough.set()
         return waiting
 
-    # Until readers count as stopped the window of the agent's link is the bound, as over HTTP/2 (test_http2.py).
     *_, waiting = endure(scene, attack, attack, watch, seconds=FIRST_S, growth_bytes=LINK_BYTES)
     assert isinstance(waiting, int)
     assert 0 <= waiting <= STALLED_READERS + GOOD

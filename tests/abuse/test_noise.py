@@ -37,6 +37,16 @@ def test_a_head_that_is_too_large_is_refused(scene: Scene, request_line: str, fi
         pass
 
 
+def test_what_no_parser_can_read_is_told_apart_from_an_answer_of_the_app(scene: Scene) -> None:
+    """docs/errors/README.md: no code and no exit node's name, no content, and the connection ends."""
+    answer = converse(scene.tls(), b"nonsense\r\n\r\n").lower()
+    assert answer.startswith(b"http/1.1 400 ")
+    assert b"x-hawse" not in answer
+    assert b"content-length: 0" in answer
+    with scene.made.visitor() as http:
+        assert "x-hawse-served-by" in http.get("/").headers
+
+
 def test_noise_instead_of_tls_disturbs_nobody(scene: Scene) -> None:
     """Plain HTTP, random bytes, records of the greatest length, broken ClientHellos: ended, and nothing is kept."""
     hello = b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03"

@@ -29,6 +29,10 @@ GROWTH_BYTES = 64 << 20
 """An exit node may use this much more while it is attacked: its pod may use 1 GiB."""
 KEPT_BYTES = 48 << 20
 """And this much after it: an allocator keeps what it will use again."""
+LINK_BYTES = (192 << 20) * 145 // 100 + (32 << 20)
+"""The same while answers have no window. Until they count as stopped (READER_NOTICED) the window of the agent's link is
+the bound: 192 MiB (CONNECTION_WINDOW_BYTES) at 1.45 bytes each (measured; hawse-tunnel's limits.rs). Then there are 96
+of 1.5 MB, which is less. The rest is for the well-behaved."""
 IDLE_CONNECTIONS = 32
 """To the app, kept for one tunnel: POOL_IDLE_PER_TUNNEL."""
 FALL_BACK_S = 10.0
