@@ -61,7 +61,7 @@ async def ask_on_and_on(scene: Scene, is_over: Callable[[], bool]) -> int:
 def endure(
     scene: Scene,
     *attacks: Callable[[threading.Event], Awaitable[object]],
-    seconds: float = 1.0,
+    seconds: float = 0.5,
     growth_bytes: int = GROWTH_BYTES,
 ) -> list[object]:
     """Run the attacks beside visitors of all three protocols, for so long or until all are over; what they returned."""
@@ -158,9 +158,7 @@ def test_resets_that_answers_pay_for_stay_within_their_price(scene: Scene) -> No
     assert endure(scene, attack) in ([EXCESSIVE_LOAD], [GOODBYE])
 
 
-@pytest.mark.parametrize(
-    ("kind", "payload"), [(0x21, b""), (0x21 + 0x1F * 7, b"grease"), (0x77, b"?"), (FrameType.DATA, b"")]
-)
+@pytest.mark.parametrize(("kind", "payload"), [(0x21, b""), (0x77, b"unknown"), (FrameType.DATA, b"")])
 def test_a_flood_of_frames_that_carry_nothing_is_ended(scene: Scene, kind: int, payload: bytes) -> None:
     many = http3.frame(kind, payload) * 100
     streams: dict[Raw, int] = {}
@@ -172,7 +170,7 @@ def test_a_flood_of_frames_that_carry_nothing_is_ended(scene: Scene, kind: int, 
     assert set(ends) == {EXCESSIVE_LOAD}
 
 
-@pytest.mark.parametrize("kind", [0x21, FrameType.GOAWAY, FrameType.MAX_PUSH_ID, 0xF0700])
+@pytest.mark.parametrize("kind", [0x21, FrameType.GOAWAY, FrameType.MAX_PUSH_ID])
 def test_a_flood_on_the_control_stream_is_ended(scene: Scene, kind: int) -> None:
     many = http3.frame(kind, b"\0") * 100
     ends = flood(scene, lambda client: client.more(2, many))
