@@ -23,7 +23,7 @@ from support.http3_raw import CONTROL, DECODER, ENCODER, SETTINGS, Raw
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
-CONNECTIONS = 3
+CONNECTIONS = 2
 FIRST_S = 20.0
 """By then the edge has to have ended an attacker's first connection; it takes a fraction of a second."""
 EXCESSIVE_LOAD, STREAM_LIMIT_ERROR = "closed 0x107", "closed 0x4"
