@@ -17,7 +17,7 @@ import pytest
 
 from support import scale
 
-pytestmark = [pytest.mark.timeout(420), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 COUNT = 2_000
 CONVERGE_S = 300.0
 STALLED_S = 60.0
