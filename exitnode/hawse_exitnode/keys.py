@@ -5,6 +5,7 @@ The key never leaves the process, except into HAWSE_STATE_DIR (in memory). Calle
 """
 
 import base64
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,6 +41,8 @@ class NodeIdentity:
     """DER."""
     not_before: datetime
     not_after: datetime
+    reset_secret: bytes = field(default=b"", repr=False)
+    """By it agents recognise the successor of a process that was killed; stays over renewals. Empty: the key is it."""
 
     @property
     def half_life(self) -> datetime:
@@ -52,7 +55,8 @@ class NodeIdentity:
 
     def to_core(self) -> core_pb2.Identity:
         """As the data plane wants it."""
-        return core_pb2.Identity(chain=self.chain, key=self.key, roots=self.roots)
+        secret = self.reset_secret
+        return core_pb2.Identity(chain=self.chain, key=self.key, roots=self.roots, reset_secret=secret)
 
     def chain_pem(self) -> bytes:
         """For gRPC."""
@@ -87,8 +91,20 @@ def new_key() -> NewKey:
     return NewKey(pkcs8, csr.public_bytes(serialization.Encoding.DER))
 
 
+def new_reset_secret() -> bytes:
+    """For NodeIdentity."""
+    return secrets.token_bytes(32)
+
+
 def build_identity(
-    *, fleet: str, domain: str, region: str, chain: Sequence[bytes], key: bytes, roots: Sequence[bytes]
+    *,
+    fleet: str,
+    domain: str,
+    region: str,
+    chain: Sequence[bytes],
+    key: bytes,
+    roots: Sequence[bytes],
+    reset_secret: bytes = b"",
 ) -> NodeIdentity:
     """Put together what the operator or a file gave; name and pod come from the certificate.
 
@@ -120,6 +136,7 @@ def build_identity(
         tuple(roots),
         leaf.not_valid_before_utc,
         leaf.not_valid_after_utc,
+        reset_secret,
     )
 
 

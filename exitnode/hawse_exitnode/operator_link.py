@@ -119,6 +119,7 @@ class OperatorLink:
                     chain=renewed.chain,
                     key=pending.key,
                     roots=renewed.roots,
+                    reset_secret=self.identity.reset_secret or keys.new_reset_secret(),
                 )
             )
         except keys.IdentityUnusableError as exc:
@@ -147,6 +148,7 @@ class OperatorLink:
                 chain=response.chain,
                 key=fresh.key,
                 roots=response.roots,
+                reset_secret=keys.new_reset_secret(),
             )
         except keys.IdentityUnusableError as exc:
             raise OperatorRefusedError(f"the operator's answer to the enrolment is not usable: {exc}") from exc

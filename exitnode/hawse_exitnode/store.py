@@ -54,6 +54,7 @@ class Store:
             "chain": [_text(der) for der in identity.chain],
             "key": _text(identity.key),
             "roots": [_text(der) for der in identity.roots],
+            "resetSecret": _text(identity.reset_secret),
         }
         self._write(IDENTITY_FILE, body)
 
@@ -70,6 +71,7 @@ class Store:
                 chain=[_bytes(text) for text in body["chain"]],
                 key=_bytes(body["key"]),
                 roots=[_bytes(text) for text in body["roots"]],
+                reset_secret=_bytes(body.get("resetSecret", "")),  # not in what older versions wrote
             )
         except (KeyError, TypeError, ValueError) as exc:
             self._ignored(IDENTITY_FILE, type(exc).__name__)

@@ -1,6 +1,7 @@
 """Links change under visitors, and nobody notices: from TCP to QUIC, and to another address of the agent."""
 
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,19 @@ def test_a_newer_session_over_quic_costs_no_request_either(scene: tuple[Loopback
             assert slow.result() == 200
             assert older.wait() == 1
     assert set(visits.seen) == {"200"}, visits.seen
+
+
+def test_an_exit_node_that_was_killed_tells_its_agents_itself_once_it_is_back(tmp_path: Path) -> None:
+    with loopback.serving(tmp_path) as made:
+        node, agent = made.nodes[0], made.agent
+        agent.signal(signal.SIGSTOP)  # it can't count the silence, however long the start takes here
+        node.process.kill()
+        node.start()
+        agent.signal(signal.SIGCONT)
+        agent.wait_until(lambda: "lost" in agent.err, "it left the link")
+        assert "the peer was started again and does not know this link" in agent.err
+        agent.wait_until(lambda: agent.err.count("connected to") == 2, "it is back")
+        assert "nothing was heard" not in agent.err
 
 
 def begin_slow(made: Loopback) -> int:

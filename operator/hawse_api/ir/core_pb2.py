@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hawse_api/ir/core.proto\x12\rhawse.core.v1\"\x92\x03\n\x0b\x45\x64geOptions\x12\x17\n\x0fmax_connections\x18\x01 \x01(\r\x12#\n\x1bmax_connections_per_address\x18\x02 \x01(\r\x12\x1e\n\x16max_concurrent_streams\x18\x03 \x01(\r\x12\x18\n\x10max_header_bytes\x18\x04 \x01(\r\x12\x13\n\x0bmax_headers\x18\x05 \x01(\r\x12\x19\n\x11header_timeout_ms\x18\x06 \x01(\r\x12\x1c\n\x14handshake_timeout_ms\x18\x07 \x01(\r\x12\x1a\n\x12request_timeout_ms\x18\x08 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\t \x01(\r\x12\x34\n\x05pages\x18\n \x03(\x0b\x32%.hawse.core.v1.EdgeOptions.PagesEntry\x12\x11\n\tserved_by\x18\x0b \x01(\t\x12\x11\n\thttp3_off\x18\x0c \x01(\x08\x1a,\n\nPagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"5\n\x08Identity\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\r\n\x05roots\x18\x03 \x03(\x0c\"\xe5\x01\n\x0b\x44ialRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x13\n\x0bserver_name\x18\x02 \x01(\t\x12\x0c\n\x04\x61lpn\x18\x03 \x01(\t\x12)\n\x08identity\x18\x04 \x01(\x0b\x32\x17.hawse.core.v1.Identity\x12\x11\n\tca_sha256\x18\x05 \x03(\x0c\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12+\n\ttransport\x18\x07 \x01(\x0e\x32\x18.hawse.core.v1.Transport\x12#\n\x05proxy\x18\x08 \x01(\x0b\x32\x14.hawse.core.v1.Proxy\"/\n\x05Proxy\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x15\n\rauthorization\x18\x02 \x01(\t\"\x89\x01\n\x06LinkUp\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x0c\n\x04\x61lpn\x18\x02 \x01(\t\x12\x0e\n\x06remote\x18\x03 \x01(\t\x12\x18\n\x10peer_certificate\x18\x04 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x05 \x01(\x0c\x12+\n\ttransport\x18\x06 \x01(\x0e\x32\x18.hawse.core.v1.Transport\"4\n\x08LinkDown\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\"4\n\x06\x41ttach\x12*\n\tupstreams\x18\x01 \x03(\x0b\x32\x17.hawse.core.v1.Upstream\":\n\x08Upstream\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\"\xfe\x01\n\x08Snapshot\x12.\n\x07tunnels\x18\x01 \x03(\x0b\x32\x1d.hawse.core.v1.TunnelCounters\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.hawse.core.v1.LinkStats\x12\x18\n\x10\x63onnections_open\x18\x03 \x01(\x04\x12\x19\n\x11\x63onnections_total\x18\x04 \x01(\x04\x12\x1b\n\x13\x63onnections_refused\x18\x05 \x01(\x04\x12\x19\n\x11handshakes_failed\x18\x06 \x01(\x04\x12\x14\n\x0cunknown_host\x18\x07 \x01(\x04\x12\x16\n\x0e\x65vents_dropped\x18\x08 \x01(\x04\"\xfa\x01\n\x0eTunnelCounters\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\x10\n\x08\x62y_class\x18\x03 \x03(\x04\x12\x39\n\x06\x65rrors\x18\x04 \x03(\x0b\x32).hawse.core.v1.TunnelCounters.ErrorsEntry\x12\x10\n\x08\x62ytes_in\x18\x05 \x01(\x04\x12\x11\n\tbytes_out\x18\x06 \x01(\x04\x12\x11\n\tin_flight\x18\x07 \x01(\x04\x12\x0e\n\x06queued\x18\x08 \x01(\x04\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb9\x01\n\tLinkStats\x12\x0c\n\x04link\x18\x01 \x01(\x04\x12\x0e\n\x06rtt_ms\x18\x02 \x01(\r\x12\x14\n\x0cstreams_open\x18\x03 \x01(\x04\x12\x15\n\rstreams_total\x18\x04 \x01(\x04\x12\x10\n\x08\x62ytes_in\x18\x05 \x01(\x04\x12\x11\n\tbytes_out\x18\x06 \x01(\x04\x12+\n\ttransport\x18\x07 \x01(\x0e\x32\x18.hawse.core.v1.Transport\x12\x0f\n\x07suspect\x18\x08 \x01(\x08*M\n\tTransport\x12\x19\n\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRANSPORT_QUIC\x10\x01\x12\x11\n\rTRANSPORT_TCP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hawse_api/ir/core.proto\x12\rhawse.core.v1\"\x92\x03\n\x0b\x45\x64geOptions\x12\x17\n\x0fmax_connections\x18\x01 \x01(\r\x12#\n\x1bmax_connections_per_address\x18\x02 \x01(\r\x12\x1e\n\x16max_concurrent_streams\x18\x03 \x01(\r\x12\x18\n\x10max_header_bytes\x18\x04 \x01(\r\x12\x13\n\x0bmax_headers\x18\x05 \x01(\r\x12\x19\n\x11header_timeout_ms\x18\x06 \x01(\r\x12\x1c\n\x14handshake_timeout_ms\x18\x07 \x01(\r\x12\x1a\n\x12request_timeout_ms\x18\x08 \x01(\r\x12\x17\n\x0fidle_timeout_ms\x18\t \x01(\r\x12\x34\n\x05pages\x18\n \x03(\x0b\x32%.hawse.core.v1.EdgeOptions.PagesEntry\x12\x11\n\tserved_by\x18\x0b \x01(\t\x12\x11\n\thttp3_off\x18\x0c \x01(\x08\x1a,\n\nPagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"K\n\x08Identity\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\r\n\x05roots\x18\x03 \x03(\x0c\x12\x14\n\x0creset_secret\x18\x04 \x01(\x0c\"\xe5\x01\n\x0b\x44ialRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x13\n\x0bserver_name\x18\x02 \x01(\t\x12\x0c\n\x04\x61lpn\x18\x03 \x01(\t\x12)\n\x08identity\x18\x04 \x01(\x0b\x32\x17.hawse.core.v1.Identity\x12\x11\n\tca_sha256\x18\x05 \x03(\x0c\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12+\n\ttransport\x18\x07 \x01(\x0e\x32\x18.hawse.core.v1.Transport\x12#\n\x05proxy\x18\x08 \x01(\x0b\x32\x14.hawse.core.v1.Proxy\"/\n\x05Proxy\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x15\n\rauthorization\x18\x02 \x01(\t\"\x89\x01\n\x06LinkUp\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x0c\n\x04\x61lpn\x18\x02 \x01(\t\x12\x0e\n\x06remote\x18\x03 \x01(\t\x12\x18\n\x10peer_certificate\x18\x04 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x05 \x01(\x0c\x12+\n\ttransport\x18\x06 \x01(\x0e\x32\x18.hawse.core.v1.Transport\"4\n\x08LinkDown\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\"4\n\x06\x41ttach\x12*\n\tupstreams\x18\x01 \x03(\x0b\x32\x17.hawse.core.v1.Upstream\":\n\x08Upstream\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\"\xfe\x01\n\x08Snapshot\x12.\n\x07tunnels\x18\x01 \x03(\x0b\x32\x1d.hawse.core.v1.TunnelCounters\x12\'\n\x05links\x18\x02 \x03(\x0b\x32\x18.hawse.core.v1.LinkStats\x12\x18\n\x10\x63onnections_open\x18\x03 \x01(\x04\x12\x19\n\x11\x63onnections_total\x18\x04 \x01(\x04\x12\x1b\n\x13\x63onnections_refused\x18\x05 \x01(\x04\x12\x19\n\x11handshakes_failed\x18\x06 \x01(\x04\x12\x14\n\x0cunknown_host\x18\x07 \x01(\x04\x12\x16\n\x0e\x65vents_dropped\x18\x08 \x01(\x04\"\xfa\x01\n\x0eTunnelCounters\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\x10\n\x08\x62y_class\x18\x03 \x03(\x04\x12\x39\n\x06\x65rrors\x18\x04 \x03(\x0b\x32).hawse.core.v1.TunnelCounters.ErrorsEntry\x12\x10\n\x08\x62ytes_in\x18\x05 \x01(\x04\x12\x11\n\tbytes_out\x18\x06 \x01(\x04\x12\x11\n\tin_flight\x18\x07 \x01(\x04\x12\x0e\n\x06queued\x18\x08 \x01(\x04\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb9\x01\n\tLinkStats\x12\x0c\n\x04link\x18\x01 \x01(\x04\x12\x0e\n\x06rtt_ms\x18\x02 \x01(\r\x12\x14\n\x0cstreams_open\x18\x03 \x01(\x04\x12\x15\n\rstreams_total\x18\x04 \x01(\x04\x12\x10\n\x08\x62ytes_in\x18\x05 \x01(\x04\x12\x11\n\tbytes_out\x18\x06 \x01(\x04\x12+\n\ttransport\x18\x07 \x01(\x0e\x32\x18.hawse.core.v1.Transport\x12\x0f\n\x07suspect\x18\x08 \x01(\x08*M\n\tTransport\x12\x19\n\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRANSPORT_QUIC\x10\x01\x12\x11\n\rTRANSPORT_TCP\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +35,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EDGEOPTIONS_PAGESENTRY']._serialized_options = b'8\001'
   _globals['_TUNNELCOUNTERS_ERRORSENTRY']._loaded_options = None
   _globals['_TUNNELCOUNTERS_ERRORSENTRY']._serialized_options = b'8\001'
-  _globals['_TRANSPORT']._serialized_start=1789
-  _globals['_TRANSPORT']._serialized_end=1866
+  _globals['_TRANSPORT']._serialized_start=1811
+  _globals['_TRANSPORT']._serialized_end=1888
   _globals['_EDGEOPTIONS']._serialized_start=43
   _globals['_EDGEOPTIONS']._serialized_end=445
   _globals['_EDGEOPTIONS_PAGESENTRY']._serialized_start=401
   _globals['_EDGEOPTIONS_PAGESENTRY']._serialized_end=445
   _globals['_IDENTITY']._serialized_start=447
-  _globals['_IDENTITY']._serialized_end=500
-  _globals['_DIALREQUEST']._serialized_start=503
-  _globals['_DIALREQUEST']._serialized_end=732
-  _globals['_PROXY']._serialized_start=734
-  _globals['_PROXY']._serialized_end=781
-  _globals['_LINKUP']._serialized_start=784
-  _globals['_LINKUP']._serialized_end=921
-  _globals['_LINKDOWN']._serialized_start=923
-  _globals['_LINKDOWN']._serialized_end=975
-  _globals['_ATTACH']._serialized_start=977
-  _globals['_ATTACH']._serialized_end=1029
-  _globals['_UPSTREAM']._serialized_start=1031
-  _globals['_UPSTREAM']._serialized_end=1089
-  _globals['_SNAPSHOT']._serialized_start=1092
-  _globals['_SNAPSHOT']._serialized_end=1346
-  _globals['_TUNNELCOUNTERS']._serialized_start=1349
-  _globals['_TUNNELCOUNTERS']._serialized_end=1599
-  _globals['_TUNNELCOUNTERS_ERRORSENTRY']._serialized_start=1554
-  _globals['_TUNNELCOUNTERS_ERRORSENTRY']._serialized_end=1599
-  _globals['_LINKSTATS']._serialized_start=1602
-  _globals['_LINKSTATS']._serialized_end=1787
+  _globals['_IDENTITY']._serialized_end=522
+  _globals['_DIALREQUEST']._serialized_start=525
+  _globals['_DIALREQUEST']._serialized_end=754
+  _globals['_PROXY']._serialized_start=756
+  _globals['_PROXY']._serialized_end=803
+  _globals['_LINKUP']._serialized_start=806
+  _globals['_LINKUP']._serialized_end=943
+  _globals['_LINKDOWN']._serialized_start=945
+  _globals['_LINKDOWN']._serialized_end=997
+  _globals['_ATTACH']._serialized_start=999
+  _globals['_ATTACH']._serialized_end=1051
+  _globals['_UPSTREAM']._serialized_start=1053
+  _globals['_UPSTREAM']._serialized_end=1111
+  _globals['_SNAPSHOT']._serialized_start=1114
+  _globals['_SNAPSHOT']._serialized_end=1368
+  _globals['_TUNNELCOUNTERS']._serialized_start=1371
+  _globals['_TUNNELCOUNTERS']._serialized_end=1621
+  _globals['_TUNNELCOUNTERS_ERRORSENTRY']._serialized_start=1576
+  _globals['_TUNNELCOUNTERS_ERRORSENTRY']._serialized_end=1621
+  _globals['_LINKSTATS']._serialized_start=1624
+  _globals['_LINKSTATS']._serialized_end=1809
 # @@protoc_insertion_point(module_scope)

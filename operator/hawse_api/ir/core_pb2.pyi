@@ -129,8 +129,13 @@ class Identity(_message.Message):
     CHAIN_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     ROOTS_FIELD_NUMBER: _builtins.int
+    RESET_SECRET_FIELD_NUMBER: _builtins.int
     key: _builtins.bytes
     """PKCS#8, DER."""
+    reset_secret: _builtins.bytes
+    """Of an exit node: outlives restarts and renewals of the key, so that agents of a process that was killed can be told by
+    its successor (QUIC's stateless reset). Empty: `key` is taken.
+    """
     @_builtins.property
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Leaf first, DER."""
@@ -145,10 +150,11 @@ class Identity(_message.Message):
         chain: _abc.Iterable[_builtins.bytes] | None = ...,
         key: _builtins.bytes = ...,
         roots: _abc.Iterable[_builtins.bytes] | None = ...,
+        reset_secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "key", b"key", "roots", b"roots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "key", b"key", "reset_secret", b"reset_secret", "roots", b"roots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

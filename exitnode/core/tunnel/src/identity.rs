@@ -9,12 +9,16 @@ use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::reset::ResetKeys;
+
 /// A certificate with its key, and the CAs that vouch for peers.
 #[derive(Debug)]
 pub struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
     pub(crate) roots: Arc<RootCertStore>,
+    /// Of an endpoint for its whole life: agents keep what they were told when they connected.
+    pub(crate) resets: ResetKeys,
 }
 
 /// What is wrong with an identity. Never shows key material.
@@ -59,6 +63,11 @@ impl Identity {
                 .add(root.clone())
                 .map_err(|why| unreadable("root", number, &why))?;
         }
+        let resets = ResetKeys::derive(if message.reset_secret.is_empty() {
+            &message.key
+        } else {
+            &message.reset_secret
+        });
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(message.key));
         rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
             .map_err(|why| IdentityError::Key(why.to_string()))?;
@@ -67,6 +76,7 @@ impl Identity {
             chain,
             key,
             roots: Arc::new(roots),
+            resets,
         })
     }
 }

@@ -9,6 +9,7 @@
 //! agent.rs    agent: a stream becomes a TCP connection         splice.rs     bytes both ways, half-close kept
 //! transport/  what links run over: QUIC, or HTTP/2 on TCP      socket.rs     UDP and TCP sockets, set up
 //! probe.rs    is a silent link dead? (pure)                    pulse.rs      asks it, and leaves it
+//! reset.rs    what a restarted exit node proves itself by
 //! ```
 //!
 //! It writes no log and decides no policy: who is dialled, admitted, fenced or refused is Python's. Every task has an owner
@@ -24,6 +25,7 @@ pub mod limits;
 mod link;
 mod probe;
 mod pulse;
+mod reset;
 mod server;
 mod sessions;
 mod socket;

@@ -69,8 +69,16 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Exit node: the same for a link on which other things still arrive, so that the answer may wait behind them.
 pub const PROBE_TIMEOUT_BUSY: Duration = Duration::from_secs(15);
 
+/// Exit node: after it began to listen, a visitor whose tunnel has no link yet waits for one until then: agents of the process
+/// before are on their way back. Past it: no agent is connected (HAWSE-1002).
+pub const AGENTS_RETURN: Duration = Duration::from_secs(3);
+
 /// Agent: silence, where an exit node asks after `PROBE_AFTER`. Past it: the link is lost (`link_down` by "timeout").
 pub const SILENCE: Duration = Duration::from_millis(4500);
+
+/// Exit node: between two answers to packets of connections that it does not know. Each is smaller than what asked for it. With
+/// it all agents of one that was killed (`LINKS`) hear of its return within 10 s, most of them sooner; past it: `SILENCE`.
+pub const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How often a link is looked at, and by how much more it must be late for us to have slept (a laptop's lid, a stopped
 /// process): what arrived meanwhile has not been read yet, so that silence counts anew.

@@ -12,14 +12,18 @@ use tokio::net::TcpStream;
 
 use crate::limits::{UDP_BUFFER_BYTES, UNACKNOWLEDGED, UNSENT_BYTES};
 
-/// An endpoint on `address`; with a configuration it accepts. Must be called within the runtime.
-pub(crate) fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> io::Result<Endpoint> {
-    Endpoint::new(
-        EndpointConfig::default(),
-        server,
-        bind(address)?,
-        Arc::new(TokioRuntime),
-    )
+/// An endpoint that dials. Must be called within the runtime.
+pub(crate) fn dialling(address: SocketAddr) -> io::Result<Endpoint> {
+    endpoint(address, EndpointConfig::default(), None)
+}
+
+/// An endpoint that accepts. Must be called within the runtime.
+pub(crate) fn accepting(address: SocketAddr, config: EndpointConfig, server: ServerConfig) -> io::Result<Endpoint> {
+    endpoint(address, config, Some(server))
+}
+
+fn endpoint(address: SocketAddr, config: EndpointConfig, server: Option<ServerConfig>) -> io::Result<Endpoint> {
+    Endpoint::new(config, server, bind(address)?, Arc::new(TokioRuntime))
 }
 
 /// Any address of the family of `peer`.

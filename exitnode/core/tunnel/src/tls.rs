@@ -136,8 +136,14 @@ pub(crate) fn pinned<'a>(chain: &'a [CertificateDer<'a>], hashes: &[Sha256]) -> 
 
 /// SHA-256 by the hash of a cipher suite: rustls has no shorter way, and it saves a dependency.
 fn sha256(bytes: &[u8]) -> Option<Sha256> {
-    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13()?;
-    suite.common.hash_provider.hash(bytes).as_ref().try_into().ok()
+    sha256_suite().common.hash_provider.hash(bytes).as_ref().try_into().ok()
+}
+
+/// Its hash, HMAC and HKDF are over SHA-256.
+#[expect(clippy::expect_used, reason = "a constant")]
+pub(crate) fn sha256_suite() -> &'static rustls::Tls13CipherSuite {
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    suite.tls13().expect("a suite of TLS 1.3")
 }
 
 /// Believes a server whose chain holds a CA with a known hash, if that CA vouches for its name.

@@ -46,6 +46,10 @@ pub struct Identity {
     /// DER.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Of an exit node: outlives restarts and renewals of the key, so that agents of a process that was killed can be told by
+    /// its successor (QUIC's stateless reset). Empty: `key` is taken.
+    #[prost(bytes = "vec", tag = "4")]
+    pub reset_secret: ::prost::alloc::vec::Vec<u8>,
 }
 /// Core.dial
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -41,7 +41,7 @@ async fn handshake(dialled: &Dialled, trust: &Trust) -> Result<(Endpoint, Connec
     let peer = resolve(&dialled.address)
         .await
         .map_err(|why| dialled.unreachable(why))?;
-    let endpoint = socket::endpoint(socket::any(peer), None).map_err(|why| dialled.unreachable(why))?;
+    let endpoint = socket::dialling(socket::any(peer)).map_err(|why| dialled.unreachable(why))?;
     let connecting = endpoint.connect_with(config, peer, &dialled.server_name);
     let connecting = connecting.map_err(|why| match why {
         quinn::ConnectError::InvalidServerName(_) => dialled.bad_name(),

@@ -54,7 +54,8 @@ impl Tunnel {
         identity: &Identity,
     ) -> Result<Listening, ListenFault> {
         let tls::ServerConfigs { quic, tcp } = tls::server_configs(identity)?;
-        let endpoint = socket::endpoint(address, Some(quic)).map_err(|source| ListenFault::Bind { address, source })?;
+        let endpoint = socket::accepting(address, identity.resets.endpoint_config(), quic)
+            .map_err(|source| ListenFault::Bind { address, source })?;
         let (tcp, tls) = watch::channel(tcp);
         let server = Server {
             endpoint: endpoint.clone(),

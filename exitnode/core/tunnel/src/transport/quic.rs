@@ -29,9 +29,9 @@ pub(super) fn end(error: &ConnectionError) -> End {
             reason: String::from_utf8_lossy(&close.reason).into_owned(),
         },
         ConnectionError::TimedOut => End::Silence,
+        ConnectionError::Reset => End::Failed("the peer was started again and does not know this link".to_owned()),
         ConnectionError::ConnectionClosed(_)
         | ConnectionError::TransportError(_)
-        | ConnectionError::Reset
         | ConnectionError::VersionMismatch
         | ConnectionError::CidsExhausted => End::Failed(error.to_string()),
     }
@@ -102,7 +102,10 @@ mod tests {
             (ConnectionError::ApplicationClosed(close), revoked),
             (ConnectionError::LocallyClosed, End::Us),
             (ConnectionError::TimedOut, End::Silence),
-            (ConnectionError::Reset, End::Failed("reset by peer".to_owned())),
+            (
+                ConnectionError::Reset,
+                End::Failed("the peer was started again and does not know this link".to_owned()),
+            ),
         ];
         for (error, expected) in table {
             assert_eq!(end(&error), expected, "{error}");

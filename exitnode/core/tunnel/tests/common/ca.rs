@@ -63,6 +63,7 @@ impl Ca {
             chain: vec![leaf.der().to_vec()],
             key: key.serialize_der(),
             roots: vec![self.der.clone()],
+            reset_secret: Vec::new(),
         }
     }
 }
