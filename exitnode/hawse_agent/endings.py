@@ -17,8 +17,8 @@ _NO_EXIT_NODE = names.BY_NAME["NO_EXIT_NODE"].code
 _UNTRUSTED = names.BY_NAME["EXIT_NODE_UNTRUSTED"].code
 _ADVICE = {
     names.BY_NAME["REVOKED"].code: "Log in with a token that still exists: hawse login -",
-    names.BY_NAME["SUPERSEDED"].code: "Stop the other hawse, or log in with a config directory of its own "
-    "(HAWSE_CONFIG_DIR).",
+    names.BY_NAME["SUPERSEDED"].code: "hawse runs twice with this login. Stop the other one, or log in with a config "
+    "directory of its own (HAWSE_CONFIG_DIR).",
     names.BY_NAME["CERTIFICATE_EXPIRED"].code: "Log in again: hawse login -",
     names.BY_NAME["CERTIFICATE_REFUSED"].code: "Log in again: hawse login -",
     _UNTRUSTED: "Log in with a fresh token: hawse login -. If it happens again, something between here and the exit "

@@ -44,6 +44,7 @@ from hawse_agent.moves import (
     Welcomed,
 )
 from hawse_agent.racing import Transport
+from hawse_api import names
 
 GREETING_S = 10.0
 """From the link until Welcome."""
@@ -53,11 +54,12 @@ ASIDE_S = 60.0
 """A node that refused for good is asked again after this: somebody may have updated it."""
 RETURN_S = 60.0
 """A node that stopped in order comes back, most often within this time: it is not waited for with long pauses ..."""
-RETURN_ATTEMPTS = 3
-"""... but with those of so many failures, at most 4 s."""
+RETURN_ATTEMPTS = 1
+"""... but with those of so many failures, at most 1 s: visitors wait for us there (the core's AGENTS_RETURN)."""
 EPOCH_AHEAD_MS = 10 * 365 * 86_400_000
 """Ten years: an exit node could else name the last number of 64 bits, after which this login had no session."""
 _DRAIN_MARGIN_S = 2.0
+_SUPERSEDED = names.BY_NAME["SUPERSEDED"].code
 _SLOT_MOST = 64
 
 
@@ -240,9 +242,10 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
             _end_upgrade(at, _node_at(at.state, node.address) or node)
             at.do(Tell(notices.Draining(node.exit_node, reason, deadline_s)), LearnAddresses())
         case RefusedByNode(link, failure, epoch):
+            failure = _unless_ours(at.state, failure, epoch)
             _learn_epoch(at, epoch)
             if node.upgrade is not None and node.upgrade.link and epoch == node.upgrade.epoch:
-                _promote(at, node, node.upgrade)  # by ourselves
+                _promote(at, node, node.upgrade)
             else:
                 _end_session(at, node, failure)
             at.do(Close(link, "", "refused"))
@@ -342,6 +345,7 @@ def _on_upgrade_event(at: _Step, node: Node, event: Event) -> None:
             _promote(at, node, trial, registered=uids)
             at.do(Tell(notices.Moved(node.exit_node)))
         case RefusedByNode(_, failure, epoch):
+            failure = _unless_ours(at.state, failure, epoch)
             _learn_epoch(at, epoch)
             _end_upgrade(at, node)
             if endings.concerns_login(failure):
@@ -388,6 +392,16 @@ def _learn_epoch(at: _Step, epoch: int) -> None:
     """The clock went back: propose a higher one next time. One that no clock can have had is not believed."""
     if epoch <= at.now.unix_ms + EPOCH_AHEAD_MS:
         at.change(epoch=max(at.state.epoch, epoch))
+
+
+def _unless_ours(state: State, failure: Failure, epoch: int) -> Failure:
+    """A session that was superseded by an epoch which we have proposed ourselves: another node wanted it that high.
+
+    Only who is superseded by an epoch above all its own ends: of two agents with one login that start at the same
+    moment each may be first at one of two exit nodes, and would otherwise be ended by the other at the second one.
+    """
+    ours = failure.code == _SUPERSEDED and 0 < epoch <= state.epoch
+    return dataclasses.replace(failure, final=False) if ours else failure
 
 
 def _next_epoch(at: _Step) -> int:

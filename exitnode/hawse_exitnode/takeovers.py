@@ -90,5 +90,5 @@ def _active(state: State, link_id: int) -> Link | None:
 
 
 def _refuse(state: State, old: Link, now: Moment, epoch: int) -> Step:
-    message = "Another session of this agent took this one's place: hawse runs twice with the same login."
+    message = "A newer session of this agent took this one's place."
     return refusals.refuse(state, old, refusals.refused("SUPERSEDED", message, final=True, epoch=epoch), now)

@@ -33,7 +33,10 @@ def test_of_two_machines_with_a_copied_login_the_later_one_serves_and_the_other_
             assert parts.headers_seen_by_app(0)
             assert parts.headers_seen_by_app(1)
         assert "HAWSE-2007" in first.err
-        assert "Stop the other hawse, or log in with a config directory of its own" in first.err
+        assert (
+            "hawse runs twice with this login. Stop the other one, or log in with a config directory of its own"
+            in first.err
+        )
         assert "Traceback" not in first.err + second.err
         for seen in (west.seen, east.seen):
             assert set(seen) <= {"200"} | HAND_OVER, seen

@@ -343,7 +343,7 @@ def test_a_node_that_stopped_in_order_is_not_waited_for_with_long_pauses_for_a_m
         script.send(moves.Tick(), after=script.state.nodes[0].retry_at - script.at)
         script.send(moves.NotDialled(A, REFUSED))
         pauses.append((script.at - drained, script.state.nodes[0].retry_at - script.at))
-    assert max(pause for since, pause in pauses if since < session.RETURN_S) <= 4
+    assert max(pause for since, pause in pauses if since < session.RETURN_S) <= 1
     assert max(pause for since, pause in pauses if since > session.RETURN_S) > 10
 
 
