@@ -89,6 +89,9 @@ pub(crate) const H3_SOCKET_BYTES: usize = 2 << 20;
 pub(crate) const H3_PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Milliseconds without a packet after which a QUIC connection counts as lost.
 pub(crate) const H3_SILENCE_MS: u32 = 30_000;
+/// When a listener drains: from the end of an HTTP/2 connection's last request until it is closed, though its visitor has not
+/// taken notice of GOAWAY. Clients that read only while they ask never do, and would hold the drain up to its deadline.
+pub(crate) const H2_GOODBYE: Duration = Duration::from_secs(1);
 /// From GOAWAY until an HTTP/3 connection without a request is closed: late requests are refused and sent elsewhere.
 pub(crate) const H3_GOODBYE: Duration = Duration::from_millis(500);
 /// For how long a client may remember that HTTP/3 is served (Alt-Svc).

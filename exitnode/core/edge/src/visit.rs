@@ -47,6 +47,7 @@ pub(crate) struct Connection {
     started: AtomicU64,
     first: Notify,
     upgraded: AtomicBool,
+    unsent: AtomicBool,
 }
 
 impl Connection {
@@ -57,6 +58,7 @@ impl Connection {
         (certificate, trusted): (Arc<Certificate>, Option<Arc<Trusted>>),
     ) -> Arc<Self> {
         let (active, started, upgraded) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        let unsent = AtomicBool::new(false);
         Arc::new(Self {
             peer,
             protocol,
@@ -68,6 +70,7 @@ impl Connection {
             started,
             first: Notify::new(),
             upgraded,
+            unsent,
         })
     }
 
@@ -93,6 +96,16 @@ impl Connection {
     /// Requests that ever began: tells an idle connection from a busy one between two looks.
     pub(crate) fn started(&self) -> u64 {
         self.started.load(Relaxed)
+    }
+
+    /// Over HTTP/2: bytes wait for the visitor to take them.
+    pub(crate) fn set_unsent(&self, unsent: bool) {
+        self.unsent.store(unsent, Relaxed);
+    }
+
+    /// No request runs, no WebSocket lives, and the last answer is on its way. HTTP/2 only.
+    pub(crate) fn is_done(&self) -> bool {
+        self.active() == 0 && !self.is_upgraded() && !self.unsent.load(Relaxed)
     }
 
     /// Resolves when there has been a request. For one waiter. Cancel safe.

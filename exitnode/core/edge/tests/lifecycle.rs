@@ -304,3 +304,50 @@ async fn a_websocket_holds_a_drain_until_it_ends() {
     drop(visitor);
     soon(&mut scene.served).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_idle_visitor_over_http_2_that_reads_nothing_holds_no_drain_up() {
+    let mut scene = Scene::new(echo).await;
+    let mut idle = scene.tls(HOST, &["h2"]).await.unwrap();
+    // The preface and empty SETTINGS; GOAWAY and the PING behind it are never read.
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        .await
+        .unwrap();
+    assert_eq!(scene.ask(GET).await.status, 200, "the edge has seen both");
+    scene.drain(Duration::from_secs(3600));
+    soon(&mut scene.served).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_visitor_over_http_2_that_reads_slowly_gets_all_of_its_answer_though_the_edge_drains() {
+    const LENGTH: usize = 16 << 20;
+    let mut scene = Scene::new(|mut stream: TcpStream| async move {
+        app_head(&mut stream).await;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(&vec![7; LENGTH]).await;
+    })
+    .await;
+    let io = hyper_util::rt::TokioIo::new(scene.tls(HOST, &["h2"]).await.unwrap());
+    let (mut visitor, connection) = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+        .initial_stream_window_size(1 << 30)
+        .initial_connection_window_size(1 << 30)
+        .handshake(io)
+        .await
+        .unwrap();
+    let mut connection = Box::pin(connection);
+    let asking = visitor.send_request(request("GET", "/").body(no_body()).unwrap());
+    let answer = tokio::select! {
+        _ = connection.as_mut() => panic!("the connection ended"),
+        answer = soon(asking) => answer.unwrap(),
+    };
+    scene.drain(Duration::from_secs(3600));
+    refuses_visitors(&scene).await;
+    // Nobody reads the socket: longer than a connection is kept that has nothing to send.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let reading = tokio::spawn(connection);
+    let body = soon(http_body_util::BodyExt::collect(answer.into_body())).await;
+    assert_eq!(body.unwrap().to_bytes().len(), LENGTH);
+    soon(&mut scene.served).await.unwrap();
+    let _ = soon(reading).await.unwrap();
+}

@@ -7,18 +7,18 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hawse_proto::core::{LinkDown, LinkStats, LinkUp, Upstream};
 use hawse_proto::frame::FrameError;
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::link_down;
 use crate::identity::{Identity, IdentityError};
-use crate::limits::{CLOSE_GRACE, TUNNELS_PER_LINK};
+use crate::limits::{AGENTS_RETURN, CLOSE_GRACE, TUNNELS_PER_LINK};
 use crate::link::{Control, Link, Path, run_control};
 use crate::sessions::{LinkId, Sessions};
 use crate::stream::{self, AppStream, OpenError};
@@ -42,6 +42,10 @@ pub struct Tunnel {
     state: Mutex<State>,
     next_link: AtomicU64,
     pub(crate) handshakes_failed: AtomicU64,
+    /// Exit node: until when visitors wait for agents that are on their way back.
+    agents_due: OnceLock<Instant>,
+    /// A link serves tunnels that it did not serve.
+    bound: Notify,
 }
 
 #[derive(Default)]
@@ -63,6 +67,8 @@ impl Tunnel {
             state: Mutex::default(),
             next_link: AtomicU64::new(1),
             handshakes_failed: AtomicU64::new(0),
+            agents_due: OnceLock::new(),
+            bound: Notify::new(),
         })
     }
 
@@ -90,6 +96,8 @@ impl Tunnel {
         {
             known.leave();
         }
+        drop(state);
+        self.bound.notify_waiters();
     }
 
     /// Agent: where the apps of a link's tunnels listen from now on; unknown links are ignored.
@@ -122,8 +130,22 @@ impl Tunnel {
     /// # Errors
     /// No link serves the tunnel, or none could open a stream.
     pub async fn open(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
-        let paths = self.paths_to(tunnel_uid);
-        stream::open(&paths, tunnel_uid, visitor).await
+        match stream::open(&self.paths_to(tunnel_uid), tunnel_uid, visitor).await {
+            Err(OpenError::NoAgent) => Box::pin(self.open_on_return(tunnel_uid, visitor)).await,
+            opened => opened,
+        }
+    }
+
+    /// The same once an agent is back, if that is to be expected.
+    async fn open_on_return(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
+        let due = self.agents_due.get().copied().unwrap_or_else(Instant::now);
+        loop {
+            let bound = self.bound.notified(); // from here on, whoever waits
+            match stream::open(&self.paths_to(tunnel_uid), tunnel_uid, visitor).await {
+                Err(OpenError::NoAgent) if timeout_at(due, bound).await.is_ok() => {}
+                opened => return opened,
+            }
+        }
     }
 
     /// How long ago a tunnel had a link: zero if it has one.
@@ -238,6 +260,7 @@ impl Tunnel {
         let mut state = self.state();
         if !state.closed {
             state.servers.push(server);
+            let _ = self.agents_due.set(Instant::now() + AGENTS_RETURN); // of the first one
         }
         !state.closed
     }

@@ -414,3 +414,21 @@ async fn an_opening_that_is_none_is_reset_and_the_link_lives() {
     }
     assert_eq!(agent.tunnel.stats().0[0].streams_total, 4);
 }
+
+#[tokio::test]
+async fn a_visitor_of_an_exit_node_that_has_just_started_waits_for_the_agents_return() {
+    let (node, agent, link, ours) = linked(Transport::Quic).await;
+    let mut apps = JoinSet::new();
+    let address = app(&mut apps, echo).await;
+    agent.tunnel.attach(ours, vec![upstream("shop", address)]);
+    let asked = node.tunnel.open("shop", visitor());
+    let back = async {
+        tokio::task::yield_now().await; // it has asked by then, and found nobody
+        node.tunnel.bind_link(link, vec!["shop".into()]);
+    };
+    let (stream, ()) = within(Box::pin(async { tokio::join!(asked, back) })).await;
+    stream.unwrap();
+    node.tunnel.bind_link(link, vec![]);
+    let nobody = within(node.tunnel.open("shop", visitor())).await;
+    assert_eq!(nobody.unwrap_err(), OpenError::NoAgent, "not for ever");
+}

@@ -6,6 +6,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +16,7 @@ use tokio::{
 };
 
 use super::bucket::{Bucket, TooMany};
-use crate::limits;
+use crate::{limits, visit::Connection};
 
 /// `PRI * HTTP/2.0 ...`: h2 checks it.
 const PREFACE_BYTES: usize = 24;
@@ -98,17 +99,19 @@ impl Meter {
     }
 }
 
-/// A connection with a meter on what the visitor sends.
+/// A connection with a meter on what the visitor sends; notes when it takes no more.
 pub(super) struct Metered<S> {
     inner: S,
     meter: Meter,
+    connection: Arc<Connection>,
 }
 
 impl<S> Metered<S> {
-    pub(super) fn new(inner: S) -> Self {
+    pub(super) fn new(inner: S, connection: Arc<Connection>) -> Self {
         Self {
             inner,
             meter: Meter::new(Instant::now()),
+            connection,
         }
     }
 }
@@ -126,13 +129,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
-        let written = ready!(Pin::new(&mut me.inner).poll_write(cx, buf))?;
+        let written = Pin::new(&mut me.inner).poll_write(cx, buf);
+        me.connection.set_unsent(written.is_pending());
+        let written = ready!(written)?;
         me.meter.wrote(written);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let me = self.get_mut();
+        let flushed = Pin::new(&mut me.inner).poll_flush(cx);
+        me.connection.set_unsent(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -145,7 +153,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
-        let written = ready!(Pin::new(&mut me.inner).poll_write_vectored(cx, bufs))?;
+        let written = Pin::new(&mut me.inner).poll_write_vectored(cx, bufs);
+        me.connection.set_unsent(written.is_pending());
+        let written = ready!(written)?;
         me.meter.wrote(written);
         Poll::Ready(Ok(written))
     }

@@ -13,6 +13,7 @@ mod tls;
 
 use std::{
     convert::Infallible,
+    future::pending,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -186,7 +187,7 @@ impl Front {
         connection: Arc<Connection>,
         drain: watch::Receiver<bool>,
     ) {
-        let io = TokioIo::new(Metered::new(stream));
+        let io = TokioIo::new(Metered::new(stream, connection.clone()));
         let served = http2::Builder::new(StreamExecutor::new(&self.tasks, &self.shared.stalls))
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams)
@@ -319,8 +320,23 @@ async fn drive(served: impl Finish, connection: &Connection, mut drain: watch::R
                     continue;
                 }
             }
+            () = done(connection), if finishing => return,
         }
         finishing = true;
         served.as_mut().finish();
+    }
+}
+
+/// Resolves when a connection that was told to finish has nothing to finish: over HTTP/2 only its visitor can end it in order.
+async fn done(connection: &Connection) {
+    if connection.protocol != Protocol::Http2 {
+        return pending().await;
+    }
+    let mut since = Instant::now();
+    while since.elapsed() < limits::H2_GOODBYE {
+        sleep(limits::H2_GOODBYE / 4).await;
+        if !connection.is_done() {
+            since = Instant::now();
+        }
     }
 }
