@@ -34,6 +34,8 @@ class Failure:
     code: str = ""
     final: bool = False
     """True: asking this node again does not help until somebody acts."""
+    back: bool = False
+    """True: the node is there again, and takes sessions."""
 
 
 @dataclass(frozen=True, slots=True)

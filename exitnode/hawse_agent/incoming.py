@@ -49,11 +49,14 @@ def of_link_down(event: LinkDown) -> moves.LinkLost:
     match event.by:
         case EndedBy.TIMEOUT:
             why = "nothing was heard from it (network lost, or the exit node died)"
+        case EndedBy.RESTART:
+            why = "it was started again"
         case EndedBy.PEER:
             why = reason or (known.title if known else "the exit node closed the connection")
         case _:
             why = reason or "the connection broke"
-    return moves.LinkLost(event.link, Failure(why, known.code if known else ""))
+    failure = Failure(why, known.code if known else "", back=event.by is EndedBy.RESTART)
+    return moves.LinkLost(event.link, failure)
 
 
 def of_dial_error(error: tunnel_errors.TunnelError) -> Failure:

@@ -416,6 +416,7 @@ def _retry(at: _Step, node: Node, failure: Failure) -> float:
         at.change(nodes=tuple(one for one in at.state.nodes if one.address != node.address))
         return 0.0
     attempts = min(node.attempts, RETURN_ATTEMPTS) if at.now.at < node.returns_by else node.attempts
+    attempts = 0 if failure.back else attempts
     retry_s = ASIDE_S if failure.final else backoff.delay_s(attempts, at.now.luck)
     at.put(
         node,

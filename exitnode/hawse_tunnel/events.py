@@ -13,8 +13,10 @@ class EndedBy(StrEnum):
     PEER = "peer"
     TIMEOUT = "timeout"
     """Nothing was heard for a while (4.5 s; 15 s during an enrolment): the peer or the network is gone."""
+    RESTART = "restart"
+    """The peer's process was killed and started again: it is there, and does not know the link."""
     TRANSPORT = "transport"
-    """QUIC, TCP or TLS broke, or the peer's process lost the connection's state."""
+    """QUIC, TCP or TLS broke."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,20 @@ def served(tmp_path: Path, app: StubbornApp) -> Iterator[Loopback]:
         yield made
 
 
+@pytest.fixture
+def served_over_tcp(tmp_path: Path, app: StubbornApp) -> Iterator[Loopback]:
+    """The same behind a firewall that drops UDP."""
+    with loopback.fleet(tmp_path) as made, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        place = made.add_exit_node().place
+        silent.bind((place.address, 0))
+        address = place.at(silent.getsockname()[1])
+        login = made.trial.login(addresses=(address,), tcp_ports=(place.https_port,))
+        made.start_agent("http", app.target, config=login)
+        assert "over HTTP/2" in made.agent.err
+        ask(made)
+        yield made
+
+
 def ask(made: Loopback, *, http2: bool = False) -> None:
     with made.visitor(http2=http2) as http:
         for _ in range(5):
@@ -110,10 +124,12 @@ def until_still(read: Callable[[], int]) -> int:
     raise AssertionError(f"it still grows after {PATIENCE_S} s: {last}")
 
 
+@pytest.mark.parametrize("link", ["served", "served_over_tcp"])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/big"), ("POST", "/swallow")], ids=["download", "upload"])
 def test_gigabytes_wait_behind_stopped_readers_and_others_are_served(
-    served: Loopback, app: StubbornApp, method: str, path: str
+    request: pytest.FixtureRequest, app: StubbornApp, link: str, method: str, path: str
 ) -> None:
+    served: Loopback = request.getfixturevalue(link)
     node, agent = served.nodes[0].process, served.agent
     before = rss_bytes(node), rss_bytes(agent)
     with contextlib.ExitStack() as stalled, ThreadPoolExecutor(STALLED) as pool:

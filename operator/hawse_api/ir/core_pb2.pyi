@@ -291,7 +291,7 @@ class LinkDown(_message.Message):
     """Application close code, or 0."""
     reason: _builtins.str
     by: _builtins.str
-    """"us" | "peer" | "timeout" | "transport" """
+    """"us" | "peer" | "timeout" | "restart" | "transport" """
     def __init__(
         self,
         *,

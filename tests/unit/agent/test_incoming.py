@@ -70,6 +70,7 @@ def test_a_version_we_do_not_speak_says_which_side_to_update(version: int, side:
             Failure("nothing was heard from it (network lost, or the exit node died)"),
         ),
         (LinkDown(7, 0, "reset", EndedBy.TRANSPORT), Failure("reset")),
+        (LinkDown(7, 0, "gone", EndedBy.RESTART), Failure("it was started again", back=True)),
     ],
 )
 def test_an_end_of_a_link_becomes(down: LinkDown, failure: Failure) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hawse_agent import moves, notices, session, upgrades
+from hawse_agent import backoff, moves, notices, session, upgrades
 from hawse_agent.choice import Offered, Route, Wanted
 from hawse_agent.credentials import MAX_ADDRESSES
 from hawse_agent.endings import Failure
@@ -408,6 +408,18 @@ def test_whatever_happens_every_node_has_a_way_on(script: list[tuple[moves.Event
             assert node.phase is not Phase.WAITING or node.retry_at > run.at
             assert node.phase is not Phase.DIALLING or node.link == 0
     assert epochs == sorted(set(epochs))
+
+
+def test_a_node_that_was_started_again_is_dialled_without_a_long_pause() -> None:
+    script = Script()
+    for link in range(1, 8):  # it fails again and again: pauses have grown
+        script.send(moves.Dialled(A, link), moves.Welcomed(link, "eu-west-1", "eu-west", "0.1.0"))
+        script.send(moves.LinkLost(link, REFUSED), after=1)
+        script.send(moves.Tick(), after=15)
+    script.send(moves.Dialled(A, 8), moves.Welcomed(8, "eu-west-1", "eu-west", "0.1.0"))
+    script.send(moves.LinkLost(8, Failure("it was started again", back=True)))
+    (node,) = script.state.nodes
+    assert node.retry_at - script.at <= backoff.BASE_S
 
 
 # --- from TCP to QUIC ------------------------------------------------------------------------------------------------

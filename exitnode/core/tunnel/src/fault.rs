@@ -238,6 +238,7 @@ pub(crate) fn link_down(end: End, ours: Option<&Closing>) -> LinkDown {
             let silence = crate::limits::IDLE_TIMEOUT.as_secs();
             (0, format!("nothing was heard of the peer for {silence} s"), "timeout")
         }
+        (End::Forgotten, _) => (0, "the peer was started again".to_owned(), "restart"),
         (End::Failed(why), _) => (0, why, "transport"),
     };
     LinkDown {
@@ -319,6 +320,7 @@ mod tests {
             (End::Us, closing(false), (2015, "us")),
             (End::Us, closing(true), (2015, "timeout")),
             (End::Silence, None, (0, "timeout")),
+            (End::Forgotten, None, (0, "restart")),
             (End::Failed("reset".to_owned()), None, (0, "transport")),
         ];
         for (end, ours, (code, by)) in table {

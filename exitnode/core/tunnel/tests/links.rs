@@ -312,3 +312,23 @@ async fn closing_tells_every_peer_and_ends_the_listener(over: Transport) {
     node.ended().await;
     assert!(node.quiet());
 }
+
+#[tokio::test]
+async fn an_agent_that_comes_back_gets_a_whole_handshake_and_can_send_nothing_early() {
+    let (ca, mut node) = (Ca::new("ca"), Peer::new());
+    let address = node.listen(&ca.issue(NAME));
+    let config = common::raw_config(ca.der.clone(), ALPN_LINK, Some(&ca.issue("agent")));
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connection = endpoint
+        .connect_with(config.clone(), address, NAME)
+        .unwrap()
+        .await
+        .unwrap();
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.write_all(&[0, 0, 0, 3, 0xfa, 1, 0]).await.unwrap();
+    let (link, _) = node.link_up().await;
+    node.tunnel.send(link, &frame("hi")).unwrap();
+    recv.read_chunk(1, true).await.unwrap().unwrap(); // behind what TLS had to say
+    let again = endpoint.connect_with(config, address, NAME).unwrap();
+    assert!(again.into_0rtt().is_err(), "it was given no ticket");
+}

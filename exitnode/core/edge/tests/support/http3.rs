@@ -66,16 +66,21 @@ impl Answer {
 }
 
 impl Scene {
-    pub fn quic_config(&self, transport: quinn::TransportConfig) -> quinn::ClientConfig {
+    /// TLS 1.3 as a visitor speaks it.
+    pub fn tls_config(&self, alpn: &[&str]) -> rustls::ClientConfig {
         let mut tls =
             rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
                 .with_protocol_versions(&[&rustls::version::TLS13])
                 .unwrap()
                 .with_root_certificates(self.roots.clone())
                 .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h3".to_vec()];
-        tls.enable_early_data = true;
-        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        tls.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        tls
+    }
+
+    pub fn quic_config(&self, transport: quinn::TransportConfig) -> quinn::ClientConfig {
+        let tls = QuicClientConfig::try_from(self.tls_config(&["h3"])).unwrap();
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(Arc::new(transport));
         config
     }

@@ -114,7 +114,7 @@ pub struct LinkDown {
     pub code: u32,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    /// "us" | "peer" | "timeout" | "transport"
+    /// "us" | "peer" | "timeout" | "restart" | "transport"
     #[prost(string, tag = "3")]
     pub by: ::prost::alloc::string::String,
 }

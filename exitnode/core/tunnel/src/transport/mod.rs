@@ -34,6 +34,8 @@ pub(crate) enum End {
     Us,
     /// The peer did, with a HAWSE number or 0.
     Peer { code: u32, reason: String },
+    /// The peer lives and does not know the connection: its process was started again.
+    Forgotten,
     /// Nothing was heard for the transport's own limit.
     Silence,
     /// The network or the peer's system; in its words.

@@ -29,7 +29,7 @@ pub(super) fn end(error: &ConnectionError) -> End {
             reason: String::from_utf8_lossy(&close.reason).into_owned(),
         },
         ConnectionError::TimedOut => End::Silence,
-        ConnectionError::Reset => End::Failed("the peer was started again and does not know this link".to_owned()),
+        ConnectionError::Reset => End::Forgotten,
         ConnectionError::ConnectionClosed(_)
         | ConnectionError::TransportError(_)
         | ConnectionError::VersionMismatch
@@ -102,10 +102,7 @@ mod tests {
             (ConnectionError::ApplicationClosed(close), revoked),
             (ConnectionError::LocallyClosed, End::Us),
             (ConnectionError::TimedOut, End::Silence),
-            (
-                ConnectionError::Reset,
-                End::Failed("the peer was started again and does not know this link".to_owned()),
-            ),
+            (ConnectionError::Reset, End::Forgotten),
         ];
         for (error, expected) in table {
             assert_eq!(end(&error), expected, "{error}");

@@ -243,6 +243,13 @@ pub async fn raw(address: SocketAddr, ca: &Ca, alpn: &str, identity: Option<&Mes
 }
 
 pub async fn raw_with(address: SocketAddr, ca: Vec<u8>, alpn: &str, identity: Option<&Message>) -> quinn::Connection {
+    let config = raw_config(ca, alpn, identity);
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    endpoint.connect_with(config, address, NAME).unwrap().await.unwrap()
+}
+
+/// Of a client that keeps tickets and would send early.
+pub fn raw_config(ca: Vec<u8>, alpn: &str, identity: Option<&Message>) -> quinn::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(ca.into()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -260,9 +267,8 @@ pub async fn raw_with(address: SocketAddr, ca: Vec<u8>, alpn: &str, identity: Op
         None => builder.with_no_client_auth(),
     };
     tls.alpn_protocols = vec![alpn.into()];
-    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.connect_with(config, address, NAME).unwrap().await.unwrap()
+    tls.enable_early_data = true;
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }
 
 /// An app: what it does with each connection.

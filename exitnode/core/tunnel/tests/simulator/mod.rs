@@ -48,6 +48,29 @@ fn whatever_the_weather_streams_are_whole_or_reported_lost() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_link_that_nobody_uses_for_half_an_hour_lives() {
+    let weather = Weather {
+        lost: 1,
+        doubled: 0,
+        delay: Duration::from_millis(40),
+        jitter: Duration::from_millis(10),
+    };
+    let scene = Scene::new(1, weather);
+    let link = scene.link().await;
+    for _ in 0..2 {
+        sleep(Duration::from_secs(1800)).await;
+        assert!(
+            !scene.is_down(&link),
+            "both sides ask in time whether the other one lives"
+        );
+        assert_eq!(
+            scene.streams(&link, &[(Duration::ZERO, 50_000)]).await,
+            [Outcome::Whole]
+        );
+    }
+}
+
 async fn play(seed: u64) -> Result<(), String> {
     let mut rng = Rng::new(seed);
     let weather = Weather {
