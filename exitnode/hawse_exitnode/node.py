@@ -162,6 +162,13 @@ class Node:
             await asyncio.sleep(TICK_S)
             self.dispatcher.tick()
 
+    async def turn_away(self, seconds: float) -> None:
+        """Not ready any more, and everything as before for those whom DNS or a load balancer still leads here."""
+        self.draining = True
+        if self.listening and seconds:
+            logger.info("turning away", extra={"seconds": seconds, "sessions": sessions.active(self.dispatcher.state)})
+            await asyncio.sleep(seconds)
+
     async def drain(self, timeout_s: float, reason: str) -> None:
         """Tell agents to leave and let requests finish; returns when nothing is left or the time is over."""
         self.draining = True

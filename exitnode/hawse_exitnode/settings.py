@@ -41,8 +41,10 @@ class Settings(BaseModel):
     admin_port: Port = Field(names.PORT_ADMIN, alias="HAWSE_ADMIN_PORT", ge=1, le=65535)
     http3: bool = Field(True, alias="HAWSE_HTTP3")
     """Serve HTTP/3 on the UDP port of the same number as https_port."""
+    min_drain_s: float = Field(0.0, alias="HAWSE_MIN_DRAIN_SECONDS", ge=0, le=3600)
+    """How long everybody is served as before after SIGTERM, while DNS and load balancers turn away."""
     drain_timeout_s: float = Field(30.0, alias="HAWSE_DRAIN_SECONDS", ge=0, le=3600)
-    """How long requests in flight may go on after SIGTERM; below the pod's terminationGracePeriod."""
+    """How long requests in flight may go on after that; both together below the pod's terminationGracePeriod."""
 
     @field_validator("pod_ip")
     @classmethod

@@ -1,8 +1,9 @@
 """An exit node under an operator: starts, wires and ends everything. Shell.
 
 Start: what was kept is restored and served at once; without it the node enrols, receives its configuration and serves
-at EndOfSnapshot. End, on SIGTERM or SIGINT: readiness off, drain (see `node`), the operator's stream, the core. kill -9
-loses nothing that the operator or the agents would not bring again. Called by `__main__`.
+at EndOfSnapshot. End, on SIGTERM or SIGINT: readiness off, served on until nobody is led here any more, drain (see
+`node`), the operator's stream, the core. kill -9 loses nothing that the operator or the agents would not bring again.
+Called by `__main__`.
 """
 
 import asyncio
@@ -75,6 +76,7 @@ class Supervisor:
                 group.create_task(self.link.run(), name="operator"),
             ]
             await stop.wait()
+            await self.node.turn_away(self._settings.min_drain_s)
             await self.node.drain(self._settings.drain_timeout_s, "the pod is stopped")
             for task in tasks:
                 task.cancel()

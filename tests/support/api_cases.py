@@ -150,6 +150,7 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("ExitNode", "address", {"type": "Static", "static": {"ips": ["1.2.3"]}}, "spec.address.static.ips[0]", "IPv4 or"),
     ("ExitNode", "address", {"type": "Static", "static": {"ips": ["fe80::1%eth0"]}}, "static.ips[0]", "IPv4 or IPv6"),
     ("ExitNode", "address", {"type": "Service", "service": {"type": "ExternalName"}}, "address.service.type", "one of"),
+    ("ExitNode", "shutdown.minDrainDuration", "11m", "spec.shutdown.minDrainDuration", "between 0s and 10m"),
     ("ExitNode", "shutdown.drainTimeout", "0s", "spec.shutdown.drainTimeout", "between 1s and 1h"),
     ("Fleet", "domain", "localhost", "spec.domain", "must match"),
     ("Fleet", "domain", "Tunnels.example.com", "spec.domain", "must match"),

@@ -179,10 +179,11 @@ def tunnel(name: str, where: str, *, subdomain: str = "", agent: str = "laptop",
 
 
 def exit_node(name: str, region: str, **spec: Any) -> dict[str, Any]:
+    """An ExitNode whose pods stop soon, unless a test is about that."""
     metadata = {"name": name}
     return {
         "apiVersion": "hawse.dev/v1alpha1",
         "kind": "ExitNode",
         "metadata": metadata,
-        "spec": {"region": region, **spec},
+        "spec": {"region": region, "shutdown": {"minDrainDuration": "0s"}, **spec},
     }

@@ -148,8 +148,11 @@ class ExitNodeAddress(Choice):
 class Shutdown(Model):
     """How a pod stops."""
 
+    min_drain_duration: Annotated[Duration, between("0s", "10m")] | None = None
+    """How long a pod that was told to stop serves everybody as before, new visitors too, while DNS and load balancers
+    turn away from it. Absent: dns.ttl of the Fleet and 10 s more; without a managed DNS 5 s."""
     drain_timeout: Annotated[Duration, between("1s", "1h")] = "60s"
-    """How long requests in flight may take to end after agents were told to leave."""
+    """How long requests in flight may take to end after that, when agents were told to leave."""
 
 
 class Location(Model):

@@ -13,18 +13,21 @@ STATE_DIRECTORY = "/var/lib/hawse"
 TOKEN_SECONDS = 3600
 """Life of the projected ServiceAccount token; the kubelet renews it at 80 %."""
 STOP_MARGIN_S = 15
-"""On top of the drain timeout: leaving the endpoints before, closing connections after."""
+"""On top of both drain times: closing connections, ending the process."""
+SETTLED_S = 3
+"""So long a new pod is ready before an old one may go: agents hear of it within a second."""
 DEFAULT_RESOURCES: JsonObject = {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "1Gi"}}
 """Without a CPU limit: throttling shows as latency of every visitor. Memory (measured): 60 MB to start with, 29 kB for
 each of 16,384 idle visitors, 1.5 MB for each of 96 answers that nobody reads, twice that in the second they come."""
 FROM_POD = (("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("POD_IP", "status.podIP"))
 
 
-def build_deployment(exit_node: v1alpha1.ExitNode, *, namespace: str, image: str) -> JsonObject:
+def build_deployment(exit_node: v1alpha1.ExitNode, *, namespace: str, image: str, min_drain_s: float) -> JsonObject:
     """The Deployment; the ExitNode's podTemplatePatch is merged into the pod template last."""
     managed = exit_node.spec.deployment.managed or v1alpha1.ManagedDeployment()
     labels = metadata.exit_node_labels(exit_node)
-    template: JsonObject = {"metadata": {"labels": labels}, "spec": _pod_spec(exit_node, managed, namespace, image)}
+    pod = _pod_spec(exit_node, managed, namespace, image, min_drain_s)
+    template: JsonObject = {"metadata": {"labels": labels}, "spec": pod}
     if managed.pod_template_patch:
         template = merging.merge(template, managed.pod_template_patch)
     return {
@@ -40,7 +43,8 @@ def build_deployment(exit_node: v1alpha1.ExitNode, *, namespace: str, image: str
             "replicas": exit_node.spec.replicas,
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": metadata.exit_node_selector(exit_node.name)},
-            # A new pod serves before the old one drains.
+            # A new pod serves before the old one drains, and agents have had the time to connect to it.
+            "minReadySeconds": SETTLED_S,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": template,
         },
@@ -48,7 +52,11 @@ def build_deployment(exit_node: v1alpha1.ExitNode, *, namespace: str, image: str
 
 
 def _pod_spec(
-    exit_node: v1alpha1.ExitNode, managed: v1alpha1.ManagedDeployment, namespace: str, image: str
+    exit_node: v1alpha1.ExitNode,
+    managed: v1alpha1.ManagedDeployment,
+    namespace: str,
+    image: str,
+    min_drain_s: float,
 ) -> JsonObject:
     drain_s = v1alpha1.duration_s(exit_node.spec.shutdown.drain_timeout)
     http3 = services.serves_http3(exit_node)
@@ -57,7 +65,7 @@ def _pod_spec(
         "automountServiceAccountToken": False,
         # The operator is found by HAWSE_OPERATOR_SERVICE_HOST, also in a cluster without DNS.
         "enableServiceLinks": True,
-        "terminationGracePeriodSeconds": math.ceil(drain_s) + STOP_MARGIN_S,
+        "terminationGracePeriodSeconds": math.ceil(min_drain_s + drain_s) + STOP_MARGIN_S,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,
@@ -65,7 +73,9 @@ def _pod_spec(
             "fsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(managed, image, _environment(namespace, drain_s, http3=http3), http3=http3)],
+        "containers": [
+            _container(managed, image, _environment(namespace, min_drain_s, drain_s, http3=http3), http3=http3)
+        ],
         "volumes": _volumes(),
     }
     if managed.node_selector:
@@ -103,7 +113,7 @@ def _container(
     }
 
 
-def _environment(namespace: str, drain_s: float, *, http3: bool) -> list[JsonObject]:
+def _environment(namespace: str, min_drain_s: float, drain_s: float, *, http3: bool) -> list[JsonObject]:
     """Paths reach the process only here, because the embedded cluster rewrites mount paths in env."""
     fixed = {
         "HAWSE_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
@@ -114,6 +124,7 @@ def _environment(namespace: str, drain_s: float, *, http3: bool) -> list[JsonObj
         "HAWSE_AGENTS_PORT": str(names.PORT_AGENTS),
         "HAWSE_ADMIN_PORT": str(names.PORT_ADMIN),
         "HAWSE_HTTP3": str(http3).lower(),
+        "HAWSE_MIN_DRAIN_SECONDS": f"{min_drain_s:g}",
         "HAWSE_DRAIN_SECONDS": f"{drain_s:g}",
     }
     pod = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in FROM_POD]

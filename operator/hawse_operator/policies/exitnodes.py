@@ -22,6 +22,21 @@ class ExitNodeInput:
     fleet_names: tuple[str, ...]
 
 
+DNS_GRACE_S = 10.0
+"""After the TTL: what a pod's end takes to reach the zone, and resolvers that count in whole seconds."""
+TURN_AWAY_S = 5.0
+"""For endpoints of Services and load balancers."""
+
+
+def min_drain_s(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> float:
+    """How long a pod that stops goes on as before: until nobody is led to it any more."""
+    if exit_node.spec.shutdown.min_drain_duration is not None:
+        return v1alpha1.duration_s(exit_node.spec.shutdown.min_drain_duration)
+    if fleet.spec.dns.type is v1alpha1.DnsType.NONE:
+        return TURN_AWAY_S
+    return v1alpha1.duration_s(fleet.spec.dns.ttl) + DNS_GRACE_S
+
+
 def violations_of_exit_node(given: ExitNodeInput) -> tuple[Violation, ...]:
     """Why the ExitNode is not accepted: everything at once."""
     return violations.collect((fleet_exists, needs_no_backhaul), given)

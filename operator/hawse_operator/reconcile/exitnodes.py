@@ -59,7 +59,12 @@ class ExitNodeReconciler:
         """Bring the children to what they should be; returns in how many seconds some are put back, if not now."""
         settings = self._context.settings
         namespace = settings.pod_namespace
-        deployment = deployments.build_deployment(exit_node, namespace=namespace, image=settings.exitnode_image)
+        deployment = deployments.build_deployment(
+            exit_node,
+            namespace=namespace,
+            image=settings.exitnode_image,
+            min_drain_s=exitnodes.min_drain_s(exit_node, fleet),
+        )
         waits = [await self._ensure(exit_node, DEPLOYMENTS, deployment)]
         service = services.build_service(exit_node, fleet, namespace=namespace)
         if service is not None:

@@ -9,6 +9,7 @@ import yaml
 
 from hawse_api import v1alpha1
 from hawse_operator.manifests import deployments, metadata, services
+from hawse_operator.policies import exitnodes
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*.in.yaml"))
@@ -26,7 +27,12 @@ def build(case: dict[str, Any]) -> list[dict[str, Any]]:
     exit_node = v1alpha1.ExitNode.from_object(case["exitNode"])
     fleet = v1alpha1.Fleet.from_object(case.get("fleet", FLEET))
     found = [
-        deployments.build_deployment(exit_node, namespace="hawse-system", image="hawse/exitnode:0.1.0"),
+        deployments.build_deployment(
+            exit_node,
+            namespace="hawse-system",
+            image="hawse/exitnode:0.1.0",
+            min_drain_s=exitnodes.min_drain_s(exit_node, fleet),
+        ),
         services.build_service(exit_node, fleet, namespace="hawse-system"),
     ]
     return [body for body in found if body is not None]

@@ -7,6 +7,10 @@ import pytest
 from hawse_operator.policies import exitnodes, facts
 from support.objects import exit_node, fleet, pod_body
 
+POWER_DNS = {
+    "type": "PowerDNS",
+    "powerDNS": {"servers": [{"name": "a", "url": "http://192.0.2.1:8081"}], "apiKeyRef": {"name": "key"}},
+}
 PODS = [facts.read_pod(pod_body(f"p{n}", ip=f"127.0.1.{n}", ready=n != 3)) for n in (2, 1, 3)]
 
 
@@ -67,3 +71,20 @@ def test_agents_are_told_of_pods_that_are_not_ready_for_a_moment_but_not_of_thos
 )
 def test_addresses_get_their_port(address: str, expected: str) -> None:
     assert exitnodes.with_port(address, 7443) == expected
+
+
+@pytest.mark.parametrize(
+    ("shutdown", "dns", "seconds"),
+    [
+        ({}, {}, 5.0),
+        ({}, {"dns": POWER_DNS}, 30.0),
+        ({}, {"dns": {**POWER_DNS, "ttl": "1m"}}, 70.0),
+        ({"minDrainDuration": "0s"}, {"dns": POWER_DNS}, 0.0),
+        ({"minDrainDuration": "2m"}, {}, 120.0),
+    ],
+)
+def test_a_pod_that_stops_serves_until_nobody_is_led_to_it(
+    shutdown: dict[str, str], dns: dict[str, object], seconds: float
+) -> None:
+    found = exitnodes.min_drain_s(exit_node(spec={"shutdown": shutdown}), fleet(spec=dns))
+    assert found == seconds
