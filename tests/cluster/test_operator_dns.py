@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import dns.dnssec
 import dns.name
@@ -13,11 +14,13 @@ import pytest
 
 from support import powerdns
 from support.dns_fleet import CLIENTS, DOMAIN, WILDCARD, DnsFleet, names_of, secret
-from support.operator import Api, Operator, cluster_with_crds, namespace, running, token, tunnel, wait_for
+from support.operator import SYSTEM, Api, Operator, cluster_with_crds, namespace, running, token, tunnel, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 QUERIES = 2_000
+CRD = Path(__file__).parents[1] / "support" / "dnsendpoint-crd.yaml"
 WEIGHTS = {"eu": 60, "us": 30, "ap": 10}
+UPDATES = {"dnsupdate": "yes", "allow_dnsupdate_from": "127.0.0.0/8", "allow_axfr_ips": ""}
 FAST = {"HAWSE_DNS_POLL_SECONDS": "1", "HAWSE_SECRET_POLL_SECONDS": "1"}
 
 
@@ -31,7 +34,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("dns")
-    with powerdns.running(directory / "dns") as server, cluster_with_crds(directory / "cluster") as cluster:
+    with powerdns.running(directory / "dns", **UPDATES) as server, cluster_with_crds(directory / "cluster") as cluster:
         api = Api(cluster)
         fleet = DnsFleet(api, powerdns.free_port())
         with contextlib.closing(fleet), running(cluster, **FAST) as operator:
@@ -301,3 +304,43 @@ def test_a_fleet_that_manages_dns_no_more_takes_its_records_back(scene: Scene) -
     scene.fleet.dns_ready("NotManaged")
     left = {(name, type_) for name, type_ in scene.server.rrsets(DOMAIN) if type_ != "NS"}
     assert left == {(f"kept.{DOMAIN}.", "A")}
+
+
+def test_dynamic_updates_publish_the_healthy_set_and_say_that_weights_are_lost(scene: Scene) -> None:
+    scene.server.api("DELETE", f"/zones/{DOMAIN}.")  # PowerDNS transfers no zone whose NSEC3 is narrow
+    zone = {"name": f"{DOMAIN}.", "kind": "Master", "nameservers": ["ns1.example.net."]}
+    assert scene.server.api("POST", "/zones", zone).status_code == 201
+    secret_text = scene.server.allow_updates(DOMAIN, "hawse")
+    scene.api.apply(secret("tsig", name="hawse", algorithm="hmac-sha256", secret=secret_text))
+    rfc2136 = {"server": scene.server.address, "port": scene.server.port, "tsigKeyRef": {"name": "tsig"}}
+    scene.fleet.fleet({"type": "RFC2136", "rfc2136": rfc2136})
+    scene.fleet.dns_ready("Published")
+    weights = scene.api.wait_reason("fleet", "default", "WeightsHonoured", "ProviderLacksWeights")
+    assert weights["status"] == "False"
+    assert scene.server.addresses(f"any.{DOMAIN}") == sorted(scene.fleet.addresses.values())
+    scene.fleet.ready("us", False)
+    others = [scene.fleet.addresses["eu"], scene.fleet.addresses["ap"]]
+    wait_for("only ready ones", lambda: scene.server.addresses(f"any.{DOMAIN}") == sorted(others))
+    scene.fleet.ready("us")
+
+
+def test_external_dns_gets_weighted_endpoints(scene: Scene) -> None:
+    scene.fleet.fleet({"type": "ExternalDNS", "externalDNS": {}})
+
+    def told() -> str:
+        return str(scene.api.condition("fleet", "default", "DNSReady").get("message"))
+
+    wait_for("it says what is missing", lambda: "install external-dns" in told())
+    scene.api.cluster.kubectl("apply", "-f", str(CRD))
+    scene.fleet.dns_ready("Published")
+    scene.api.wait_reason("fleet", "default", "WeightsHonoured", "DependsOnProvider")
+    found = scene.api.get("dnsendpoint", "hawse-default", SYSTEM)
+    assert found is not None
+    wildcard = [entry for entry in found["spec"]["endpoints"] if entry["dnsName"] == WILDCARD]
+    shares = {entry["targets"][0]: entry["providerSpecific"][0]["value"] for entry in wildcard}
+    assert shares == {scene.fleet.addresses[region]: str(weight // 10) for region, weight in WEIGHTS.items()}
+    version, runs = found["metadata"]["resourceVersion"], reconciles(scene)
+    wait_for("three more runs", lambda: reconciles(scene) >= runs + 3)
+    assert (scene.api.get("dnsendpoint", "hawse-default", SYSTEM) or {})["metadata"]["resourceVersion"] == version
+    scene.fleet.fleet({"type": "None"})
+    wait_for("it is withdrawn", lambda: scene.api.get("dnsendpoint", "hawse-default", SYSTEM) is None)

@@ -19,7 +19,7 @@ NETWORKS = {"eu": "10.1.0.0/16", "us": "10.2.0.0/16"}
 CLIENTS = {"eu": "10.1.7.0", "us": "10.2.7.0", "elsewhere": "10.9.7.0"}
 
 
-def secret(name: str, **entries: str) -> dict[str, Any]:
+def secret(name: str, /, **entries: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -136,6 +136,18 @@ class PowerDns:
         answer = self.api("PATCH", f"/zones/{domain}.", {"rrsets": [change]})
         assert answer.status_code == 204, answer.text
 
+    def allow_updates(self, domain: str, key: str) -> str:
+        """Let a new TSIG key transfer and update a zone (RFC 2136, dnsupdate=yes); returns its secret."""
+        answer = self.api("POST", "/tsigkeys", {"name": key, "algorithm": "hmac-sha256"})
+        assert answer.status_code == 201, answer.text
+        updates = {"kind": "TSIG-ALLOW-DNSUPDATE", "metadata": [key]}
+        for done in (
+            self.api("PUT", f"/zones/{domain}.", {"master_tsig_key_ids": [answer.json()["id"]]}),
+            self.api("POST", f"/zones/{domain}./metadata", updates),
+        ):
+            assert done.is_success, done.text
+        return str(answer.json()["key"])
+
     # --- what a resolver asks ----------------------------------------------------------------------------------------
     def ask(self, name: str, type_: str = "A", *, client: str = "", dnssec: bool = False) -> dns.message.Message:
         """Ask once, over UDP; `client` is the /24 that a resolver passes on (ECS)."""

@@ -6,7 +6,16 @@
 from hawse_api.v1alpha1.agentsession import AgentSession, AgentSessionSpec, AgentSessionStatus, Connection
 from hawse_api.v1alpha1.agenttoken import AgentToken, AgentTokenSpec, AgentTokenStatus, Expiry, ExpiryType, Uses
 from hawse_api.v1alpha1.conditions import Judgement, judge, with_judgements
-from hawse_api.v1alpha1.dns import ClientNetwork, Dns, DnsType, ExternalDns, PowerDns, PowerDnsServer, Rfc2136
+from hawse_api.v1alpha1.dns import (
+    ClientNetwork,
+    Dns,
+    DnsType,
+    ExternalDns,
+    ExternalDnsProvider,
+    PowerDns,
+    PowerDnsServer,
+    Rfc2136,
+)
 from hawse_api.v1alpha1.errors import ObjectInvalid, Problem
 from hawse_api.v1alpha1.exitnode import (
     AddressType,
@@ -113,6 +122,7 @@ __all__ = [
     "Expiry",
     "ExpiryType",
     "ExternalDns",
+    "ExternalDnsProvider",
     "Fleet",
     "FleetSpec",
     "FleetStatus",

@@ -88,8 +88,18 @@ class Rfc2136(Model):
     """Secret in the operator's namespace with `name`, `algorithm` (hmac-sha256) and `secret` (base64)."""
 
 
+class ExternalDnsProvider(StrEnum):
+    """What is behind external-dns."""
+
+    ROUTE53 = "Route53"
+    OTHER = "Other"
+
+
 class ExternalDns(Model):
     """A DNSEndpoint object (externaldns.k8s.io/v1alpha1) for external-dns to carry out."""
+
+    provider: ExternalDnsProvider = ExternalDnsProvider.ROUTE53
+    """Route53: weighted records. Other: one record set with all addresses, since nobody else understands weights."""
 
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = None
     """Labels of the DNSEndpoint, for external-dns's --label-filter."""

@@ -11,11 +11,10 @@ comes back, none is up, or nothing was checked yet. Called by the PowerDNS provi
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from hawse_operator.dns.records import Answer, Endpoint, IpAddress, Pool, Tier
+from hawse_operator.dns.records import RECORD_TYPES, Answer, Endpoint, IpAddress, Pool, Tier
 
 NEVER_UP = {4: "255.255.255.255", 6: "ff02::1"}
 """TCP refuses broadcast and multicast at once, without a packet."""
-RECORD_TYPES = {4: "A", 6: "AAAA"}
 
 _HEALTH = (
     "local U={{}} "

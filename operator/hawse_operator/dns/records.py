@@ -8,6 +8,8 @@ from enum import Enum, auto
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 IpAddress = IPv4Address | IPv6Address
+RECORD_TYPES = {4: "A", 6: "AAAA"}
+"""Type of the records by version of the address."""
 IpNetwork = IPv4Network | IPv6Network
 
 
@@ -61,6 +63,11 @@ class Pool:
         """All of them, each address once."""
         tiers = (*self.tiers, *(tier for view in self.views for tier in view.tiers), self.spare)
         return tuple({endpoint.address: endpoint for tier in tiers for endpoint in tier}.values())
+
+    def first_choice(self, version: int) -> Tier:
+        """Endpoints of an address family in the first tier that has any: for servers that take one set and no order."""
+        tiers = (tuple(one for one in tier if one.address.version == version) for tier in (*self.tiers, self.spare))
+        return next((tier for tier in tiers if tier), ())
 
 
 @dataclass(frozen=True, slots=True)

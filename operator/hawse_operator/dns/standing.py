@@ -44,25 +44,26 @@ def _common(standing: Standing) -> tuple[object, ...]:
     return standing.holds, standing.reason, standing.message, wildcard
 
 
-def judge_weights(type_: v1alpha1.DnsType) -> v1alpha1.Judgement:
+def judge_weights(dns: v1alpha1.Dns) -> v1alpha1.Judgement:
     """WeightsHonoured: what the kind of server makes of weights."""
-    match type_:
-        case v1alpha1.DnsType.POWERDNS:
+    provider = dns.external_dns.provider if dns.external_dns else None
+    match dns.type, provider:
+        case v1alpha1.DnsType.POWERDNS, _:
             return v1alpha1.judge(Condition.WEIGHTS_HONOURED, True, Reason.BY_SERVER)
-        case v1alpha1.DnsType.EXTERNAL_DNS:
+        case v1alpha1.DnsType.EXTERNAL_DNS, v1alpha1.ExternalDnsProvider.ROUTE53:
             return v1alpha1.judge(
                 Condition.WEIGHTS_HONOURED,
                 None,
                 Reason.DEPENDS_ON_PROVIDER,
-                "external-dns passes weights on to Route 53 and reports nothing back; other providers spread evenly.",
+                "external-dns passes weights on to Route 53 and reports nothing back.",
             )
         case _:
             return v1alpha1.judge(
                 Condition.WEIGHTS_HONOURED,
                 False,
                 Reason.PROVIDER_LACKS_WEIGHTS,
-                "Dynamic updates carry no weights: every exit node that is ready and has a weight gets the same share. "
-                "Use dns.type PowerDNS for weights.",
+                f"dns.type {dns.type} carries no weights: every exit node that is ready and has a weight gets the same "
+                "share. Use PowerDNS for weights.",
             )
 
 

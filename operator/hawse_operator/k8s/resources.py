@@ -55,6 +55,8 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=Tru
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 
+DNS_ENDPOINTS = Resource("externaldns.k8s.io", "v1alpha1", "dnsendpoints", "DNSEndpoint", namespaced=True)
+
 CHILDREN = (DEPLOYMENTS, PODS, SERVICES, CONFIG_MAPS)
 """What the operator makes in its own namespace, and may watch there; by label."""
 CACHED = (*HAWSE, NAMESPACES, *CHILDREN)

@@ -18,7 +18,9 @@ from hawse_operator.dns import plan as planning
 from hawse_operator.dns import standing as standings
 from hawse_operator.dns.ownership import Owner
 from hawse_operator.dns.providers import base
+from hawse_operator.dns.providers.externaldns import ExternalDns
 from hawse_operator.dns.providers.powerdns import PowerDns, Server
+from hawse_operator.dns.providers.rfc2136 import Rfc2136, TsigKey
 from hawse_operator.dns.records import Plan
 from hawse_operator.dns.standing import Standing
 from hawse_operator.k8s.resources import EXIT_NODES, FLEETS, NAMESPACES, SECRETS, TUNNELS
@@ -34,6 +36,7 @@ Reason = names.Reason
 RETRY_S = 5.0
 """A server that did not answer is asked again so soon."""
 API_KEY = "api-key"
+TSIG = ("name", "algorithm", "secret")
 REASONS: tuple[tuple[type[errors.DnsError], names.Reason], ...] = (
     (errors.DnsUnavailable, Reason.SERVER_UNREACHABLE),
     (errors.DnsKeyRefused, Reason.KEY_REFUSED),
@@ -75,7 +78,7 @@ class DnsReconciler:
             return RETRY_S  # the namespaces are not listed yet
         plan = planning.build_plan(self._gather(fleet))
         standing = await self._carry_out(fleet, plan, owner)
-        self._tell(key.name, replace(standing, weights=standings.judge_weights(type_)))
+        self._tell(key.name, replace(standing, weights=standings.judge_weights(fleet.spec.dns)))
         unreachable = standing.reason is Reason.SERVER_UNREACHABLE
         return RETRY_S if unreachable else context.settings.dns_poll_s
 
@@ -106,7 +109,6 @@ class DnsReconciler:
         published = self._published.get(fleet)
         if published is None or published.type is type_:
             return
-        del self._published[fleet]
         owner = Owner(self._cluster_uid(), fleet)
         try:
             removed = await published.provider.withdraw(published.domain, owner)
@@ -114,6 +116,7 @@ class DnsReconciler:
             logger.warning("DNS records stay; remove them by hand", extra={"fleet": fleet, "error": str(exc)})
         else:
             logger.info("DNS withdrawn", extra={"fleet": fleet, "record_sets": removed})
+        del self._published[fleet]
 
     # --- gather ------------------------------------------------------------------------------------------------------
     def _gather(self, fleet: v1alpha1.Fleet) -> planning.PlanInput:
@@ -163,7 +166,17 @@ class DnsReconciler:
                 key=secret[API_KEY],
                 known_ds=fleet.status.ds_records,
             )
-        raise errors.DnsRefused(f"dns.type {dns.type} is not served by this version.")
+        if dns.rfc2136 is not None:
+            secret = await self._secret(dns.rfc2136.tsig_key_ref.name, TSIG)
+            name, algorithm = (secret[entry].get_secret_value() for entry in TSIG[:2])
+            return Rfc2136(dns.rfc2136.server, dns.rfc2136.port, TsigKey(name, algorithm.lower(), secret[TSIG[2]]))
+        handoff = dns.external_dns or v1alpha1.ExternalDns()
+        return ExternalDns(
+            self._context.client,
+            self._context.settings.pod_namespace,
+            provider=handoff.provider,
+            labels=handoff.labels or {},
+        )
 
     async def _secret(self, name: str, entries: tuple[str, ...]) -> dict[str, SecretStr]:
         namespace = self._context.settings.pod_namespace
