@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# One build stage, three images of the same wheel: `--target operator`, `--target exitnode`, `--target agent`.
+# One build stage, three images of the same wheel: `--target operator`, `--target exitnode`, `--target agent`; and
+# `--target dns`, PowerDNS as Debian packages it, for the chart's dns.embedded.
 
 FROM rust:1.95-slim-bookworm AS rust
 
@@ -48,3 +49,11 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     && pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 USER 65532
 ENTRYPOINT ["hawse"]
+
+FROM debian:bookworm-slim AS dns
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends pdns-server pdns-backend-sqlite3 sqlite3 \
+    && rm -rf /var/lib/apt/lists/*
+USER 65532
+ENTRYPOINT ["/bin/sh", "/etc/hawse-dns/config/pdns.sh"]

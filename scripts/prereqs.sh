@@ -29,4 +29,16 @@ fi
 for tool in cc git curl; do
   command -v $tool >/dev/null || say "$tool is needed" "Debian: apt-get install $([ $tool = cc ] && echo 'gcc libc6-dev' || echo $tool)"
 done
+
+# The fleet's name server, for the demo's DNS step and its tests; both say so and go on without it. Root of a Debian
+# machine gets it installed, once.
+packages=(pdns-server pdns-backend-sqlite3 sqlite3)
+if [ "$missing" = 0 ] && ! { [ -x /usr/sbin/pdns_server ] && [ -d /usr/share/pdns-backend-sqlite3 ] && command -v sqlite3 >/dev/null; } \
+  && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "prereqs: installing ${packages[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  install=(timeout 240 apt-get install -qq -y --no-install-recommends "${packages[@]}")
+  "${install[@]}" >/dev/null 2>&1 || { timeout 120 apt-get update -qq >/dev/null 2>&1; "${install[@]}" >/dev/null 2>&1; } \
+    || echo "prereqs: not installed; the DNS step of the demo is left out" >&2
+fi
 exit $missing

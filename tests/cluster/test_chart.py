@@ -49,6 +49,8 @@ MAY = [
     (OPERATOR, "list", "namespaces", "", True),
     (OPERATOR, "patch", "namespaces", "", False),
     (OPERATOR, "create", "events.events.k8s.io", TENANT, True),
+    (OPERATOR, "patch", "dnsendpoints.externaldns.k8s.io", SYSTEM, True),
+    (OPERATOR, "patch", "dnsendpoints.externaldns.k8s.io", TENANT, False),
     (EXIT_NODE, "get", "secrets/hawse-ca", SYSTEM, False),
     (EXIT_NODE, "list", "tunnels", TENANT, False),
     (EXIT_NODE, "get", "configmaps/hawse-ca", SYSTEM, False),
@@ -178,6 +180,28 @@ def test_the_operators_pod_passes_the_restricted_pod_security_standard(release: 
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": TENANT}, "spec": spec}
     assert "pod/probe created" in release.kubectl("create", "-f", "-", "--dry-run=server", stdin=json.dumps(pod)).stdout
     release.kubectl("label", "namespace", TENANT, "pod-security.kubernetes.io/enforce-")
+
+
+def test_the_name_servers_pod_passes_it_too_and_their_key_outlives_an_upgrade(release: devcluster.Cluster) -> None:
+    chart = str(ROOT / "charts" / "hawse")
+    values = ("--set", "replicas=0,dns.embedded.enabled=true")
+
+    def install_dns() -> str:
+        release.helm("upgrade", "hawse", chart, "--namespace", SYSTEM, *values, "--timeout", "60s")
+        secret = release.kubectl("get", "secret", "hawse-dns", "-n", SYSTEM, "-o", "jsonpath={.data.api-key}")
+        return secret.stdout
+
+    key = install_dns()
+    assert len(key) > 50
+    assert install_dns() == key
+    found = json.loads(release.kubectl("get", "statefulset", "hawse-dns", "-n", SYSTEM, "-o", "json").stdout)
+    spec = found["spec"]["template"]["spec"]
+    spec["volumes"].append({"name": "data", "emptyDir": {}})  # stands for the claim
+    release.kubectl("label", "namespace", TENANT, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "dns", "namespace": TENANT}, "spec": spec}
+    assert "pod/dns created" in release.kubectl("create", "-f", "-", "--dry-run=server", stdin=json.dumps(pod)).stdout
+    release.kubectl("label", "namespace", TENANT, "pod-security.kubernetes.io/enforce-")
+    release.helm("upgrade", "hawse", chart, "--namespace", SYSTEM, "--set", "replicas=0", "--timeout", "60s")
 
 
 def test_watched_namespaces_narrow_the_rights_of_the_operator(release: devcluster.Cluster) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 QUERIES = 2_000
 CRD = Path(__file__).parents[1] / "support" / "dnsendpoint-crd.yaml"
 WEIGHTS = {"eu": 60, "us": 30, "ap": 10}
-UPDATES = {"dnsupdate": "yes", "allow_dnsupdate_from": "127.0.0.0/8", "allow_axfr_ips": ""}
+UPDATES = {"dnsupdate": "yes", "allow_dnsupdate_from": "127.0.0.0/8", "allow_axfr_ips": "", "disable_axfr": "no"}
 FAST = {"HAWSE_DNS_POLL_SECONDS": "1", "HAWSE_SECRET_POLL_SECONDS": "1"}
 
 

@@ -1,13 +1,12 @@
 """A real PowerDNS Authoritative Server as a process: loopback, free ports, a database of its own.
 
-Debian's packages pdns-server and pdns-backend-sqlite3; without them a test is skipped with the command that installs
-them. Called by tests/integration/dns and tests/cluster.
+It runs with the chart's configuration (kind/powerdns.py). Debian's packages pdns-server, pdns-backend-sqlite3 and
+sqlite3; without them a test is skipped with the command that installs them. Called by tests/integration/dns and
+tests/cluster.
 """
 
 import contextlib
-import shutil
 import socket
-import sqlite3
 import subprocess
 import threading
 import time
@@ -17,83 +16,38 @@ from pathlib import Path
 from typing import Any
 
 import dns.edns
-import dns.flags
 import dns.message
 import dns.query
 import dns.rdatatype
 import httpx
 import pytest
 
-SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
-SETTINGS = """
-launch=gsqlite3
-gsqlite3-database={directory}/pdns.sqlite3
-gsqlite3-dnssec=yes
-local-address={address}
-local-port={port}
-api=yes
-api-key={key}
-webserver=yes
-webserver-address={address}
-webserver-port={api_port}
-webserver-allow-from=127.0.0.0/8
-socket-dir={directory}
-enable-lua-records=yes
-edns-subnet-processing=yes
-cache-ttl=0
-query-cache-ttl=0
-negquery-cache-ttl=0
-security-poll-suffix=
-lua-health-checks-interval=1
-daemon=no
-guardian=no
-disable-syslog=yes
-setuid=
-setgid=
-"""
+import powerdns as process
+from powerdns import free_port
 
-
-def program() -> str:
-    """Path of pdns_server; skips the test where it is not installed."""
-    found = shutil.which("pdns_server") or shutil.which("pdns_server", path="/usr/sbin:/usr/local/sbin")
-    if found is None or not SCHEMA.exists():
-        pytest.skip("needs PowerDNS: apt-get install pdns-server pdns-backend-sqlite3")
-    return found
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    """A port that is free for TCP and UDP."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind((address, 0))
-        port: int = tcp.getsockname()[1]
-        udp.bind((address, port))
-    return port
+__all__ = ["CHI_SQUARE_9999", "Listener", "PowerDns", "chi_square", "free_port", "running"]
 
 
 class PowerDns:
     """One server; `start` and `stop` may be called again and again, the zones stay."""
 
     def __init__(self, directory: Path, *, key: str = "right-key", **settings: str) -> None:
-        self.address, self.key, self.directory = "127.0.0.1", key, directory
-        self.port, self.api_port = free_port(), free_port()
-        directory.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(directory / "pdns.sqlite3")) as database:
-            database.executescript(SCHEMA.read_text())
-        text = SETTINGS.format(
-            directory=directory, address=self.address, port=self.port, api_port=self.api_port, key=key
-        )
-        more = "".join(f"{name.replace('_', '-')}={value}\n" for name, value in settings.items())
-        (directory / "pdns.conf").write_text(text + more)
+        if not process.is_installed():
+            pytest.skip(f"needs PowerDNS: {process.FIX}")
+        self.key, self.directory = key, directory
+        self._server = process.prepare(directory, key=key, **settings)
+        self.address, self.port = self._server.address, self._server.port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}:{self.api_port}"
+        return self._server.url
 
     def start(self) -> None:
         with (self.directory / "log").open("ab") as log:
-            command = [program(), f"--config-dir={self.directory}"]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._server.command, env=dict(self._server.environment), stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 15
         while True:
             with contextlib.suppress(httpx.HTTPError):
@@ -107,6 +61,10 @@ class PowerDns:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def command_line(self) -> str:
+        assert self._process is not None
+        return Path(f"/proc/{self._process.pid}/cmdline").read_text()
 
     # --- what the operator writes ------------------------------------------------------------------------------------
     def api(self, method: str, path: str, body: Any = None) -> httpx.Response:

@@ -15,6 +15,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{/* Labels that find the name servers' pods. */}}
+{{- define "hawse.dnsSelector" -}}
+app.kubernetes.io/name: hawse
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: dns
+{{- end }}
+
 {{/* An image: dict "image" (repository, tag, digest) "root" $ */}}
 {{- define "hawse.image" -}}
 {{- if .image.digest -}}

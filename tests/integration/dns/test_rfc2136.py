@@ -22,7 +22,7 @@ EU, US, SIX = (Endpoint(ip_address(text), 443, 1) for text in ("192.0.2.1", "192
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[powerdns.PowerDns]:
     directory = tmp_path_factory.mktemp("dns")
-    settings = {"dnsupdate": "yes", "allow_dnsupdate_from": "127.0.0.0/8", "allow_axfr_ips": ""}
+    settings = {"dnsupdate": "yes", "allow_dnsupdate_from": "127.0.0.0/8", "allow_axfr_ips": "", "disable_axfr": "no"}
     with powerdns.running(directory, **settings) as running:
         zone = {"name": f"{DOMAIN}.", "kind": "Master", "nameservers": ["ns1.example.net."]}
         assert running.api("POST", "/zones", zone).status_code == 201
