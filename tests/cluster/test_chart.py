@@ -89,6 +89,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devcluster.Clu
 def install(cluster: devcluster.Cluster) -> None:
     for namespace in (SYSTEM, TENANT):
         cluster.kubectl("create", "namespace", namespace)
+    cluster.kubectl(
+        "apply", "-f", str(ROOT / "tests/support/dnsendpoint-crd.yaml")
+    )  # `can-i` asks for known kinds only
     chart = str(ROOT / "charts" / "hawse")
     cluster.helm("install", "hawse", chart, "--namespace", SYSTEM, "--set", "replicas=0", "--wait", "--timeout", "60s")
     for person, role in PEOPLE.items():

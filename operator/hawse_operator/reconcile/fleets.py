@@ -143,10 +143,11 @@ class FleetReconciler:
         ]
         judgements.append(readiness.judge_ready(judgements, SUMMED))
         standing = context.dns.get(fleet.name)
-        if standing is not None:
+        if standing is None:
+            judgements += standings.judge_unmanaged(fleet.status, fleet)
+        else:
             judgements.append(standings.judge_fleet(standing, fleet.spec.domain))
             judgements += [standing.weights] if standing.weights else []
-        judgements += standings.judge_unmanaged(fleet.status, fleet)
         ds_records = standing.ds_records if standing is not None else None
         fields = {
             "ds_records": fleet.status.ds_records if ds_records is None else ds_records,
