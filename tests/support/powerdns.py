@@ -109,18 +109,35 @@ class PowerDns:
     # --- what a resolver asks ----------------------------------------------------------------------------------------
     def ask(self, name: str, type_: str = "A", *, client: str = "", dnssec: bool = False) -> dns.message.Message:
         """Ask once, over UDP; `client` is the /24 that a resolver passes on (ECS)."""
-        options = [dns.edns.ECSOption(client, 24)] if client else []
-        query = dns.message.make_query(name, type_, use_edns=0, options=options, want_dnssec=dnssec)
+        query = build_query(name, type_, client=client, dnssec=dnssec)
         return dns.query.udp(query, self.address, timeout=5.0, port=self.port)
 
     def addresses(self, name: str, *, client: str = "") -> list[str]:
         """The addresses of an answer, sorted."""
-        answer = self.ask(name, client=client)
-        return sorted(str(item) for rrset in answer.answer for item in rrset if rrset.rdtype == dns.rdatatype.A)
+        return addresses_of(self.ask(name, client=client))
 
     def count(self, names: Sequence[str], *, client: str = "") -> Counter[str]:
-        """How often each address is the answer."""
-        return Counter(address for name in names for address in self.addresses(name, client=client))
+        """How often each address is the answer. Over one socket: thousands are asked."""
+        found: Counter[str] = Counter()
+        with socket.socket(type=socket.SOCK_DGRAM) as asking:
+            asking.settimeout(5.0)
+            asking.connect((self.address, self.port))
+            for name in names:
+                query = build_query(name, "A", client=client)
+                asking.send(query.to_wire())
+                answer = dns.message.from_wire(asking.recv(4_096))
+                assert query.is_response(answer)
+                found.update(addresses_of(answer))
+        return found
+
+
+def build_query(name: str, type_: str, *, client: str = "", dnssec: bool = False) -> dns.message.QueryMessage:
+    options = [dns.edns.ECSOption(client, 24)] if client else []
+    return dns.message.make_query(name, type_, use_edns=0, options=options, want_dnssec=dnssec)
+
+
+def addresses_of(answer: dns.message.Message) -> list[str]:
+    return sorted(str(item) for rrset in answer.answer for item in rrset if rrset.rdtype == dns.rdatatype.A)
 
 
 @contextlib.contextmanager

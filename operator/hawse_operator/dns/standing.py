@@ -115,12 +115,16 @@ def judge_tunnel(standing: Standing, hostname: str, domain: str, *, has_placemen
 
 
 def judge_unmanaged(status: v1alpha1.ResourceStatus, fleet: v1alpha1.Fleet | None) -> list[v1alpha1.Judgement]:
-    """DNSReady where this operator writes no records: nothing, or Unknown where it once did."""
-    is_managed = fleet is not None and fleet.spec.dns.type is not v1alpha1.DnsType.NONE
-    if is_managed or status.condition(Condition.DNS_READY) is None:
+    """Conditions about DNS where this operator writes no records: none, or Unknown where it once did."""
+    if fleet is not None and fleet.spec.dns.type is not v1alpha1.DnsType.NONE:
         return []
     message = "The Fleet's dns.type is None: its records are yours to write."
-    return [v1alpha1.judge(Condition.DNS_READY, None, Reason.NOT_MANAGED, message)]
+    types = (Condition.DNS_READY, Condition.WEIGHTS_HONOURED)
+    return [
+        v1alpha1.judge(type_, None, Reason.NOT_MANAGED, message)
+        for type_ in types
+        if status.condition(type_) is not None
+    ]
 
 
 def own_names(domain: str) -> tuple[str, ...]:
