@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 def test_it_starts_answers_lua_records_and_keeps_its_zone_over_a_restart(tmp_path: Path) -> None:
     with powerdns.running(tmp_path) as server:
         settings = {item["name"]: item["value"] for item in server.api("GET", "/config").json()}
-        assert (settings["enable-lua-records"], settings["edns-subnet-processing"]) == ("yes", "yes")
+        assert (settings["enable-lua-records"], settings["edns-subnet-processing"]) == ("shared", "yes")
         assert settings["cache-ttl"] == settings["query-cache-ttl"] == settings["negquery-cache-ttl"] == "0"
         zone = {"name": "t.example.com.", "kind": "Native", "nameservers": ["ns1.example.net."]}
         assert server.api("POST", "/zones", zone).status_code == 201
