@@ -94,6 +94,8 @@ class Reason(StrEnum):
     # ResolvedRefs
     RESOLVED = "Resolved"
     TOKEN_NOT_FOUND = "TokenNotFound"
+    SERVICE_NOT_FOUND = "ServiceNotFound"
+    TARGET_NOT_ALLOWED = "TargetNotAllowed"
     CERTIFICATE_NOT_FOUND = "CertificateNotFound"
     REGION_NOT_FOUND = "RegionNotFound"
     # Reserved
@@ -112,6 +114,7 @@ class Reason(StrEnum):
     # TargetReady
     AGENT_CONNECTED = "AgentConnected"
     NO_AGENT = "NoAgent"
+    DIALLED = "Dialled"
     # DNSReady
     PUBLISHED = "Published"
     NOT_MANAGED = "NotManaged"
@@ -177,6 +180,7 @@ ERRORS: tuple[ErrorCode, ...] = (
     _code(1013, "AGENT_LOST", 502, "The agent was lost while it carried this request."),
     _code(1014, "APP_INVALID", 502, "The app's answer is not valid HTTP."),
     _code(1015, "METHOD_NOT_SUPPORTED", 405, "CONNECT is not served here."),
+    _code(1016, "TARGET_NOT_ALLOWED", 502, "The tunnel leads to an address that is not allowed."),
     # 2xxx: the agent and its sessions
     _code(2001, "NO_EXIT_NODE", 0, "No exit node could be reached."),
     _code(2002, "VERSION_MISMATCH", 0, "Agent and exit node speak no common version of the protocol."),

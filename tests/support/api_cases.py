@@ -82,7 +82,30 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("Tunnel", "target.agent", REMOVED, "spec.target", "agent belongs to type Agent"),
     ("Tunnel", "target.agent.tokenRef.key", "token", "spec.target.agent.tokenRef.key", "unknown field"),
     ("Tunnel", "target.appProtocol", "HTTPS", "spec.target.appProtocol", "must be one of 'HTTP1' or 'H2C'"),
-    ("Tunnel", "target.type", "URL", "spec.target.type", "must be one of 'Agent'"),
+    ("Tunnel", "target.type", "Pod", "spec.target.type", "must be one of 'Agent', 'Service' or 'URL'"),
+    ("Tunnel", "target.type", "URL", "spec.target", "url belongs to type URL"),
+    ("Tunnel", "target", {"type": "Service", "service": {"name": "web"}}, "spec.target.service.port", "is required"),
+    *(
+        ("Tunnel", "target", {"type": "Service", "service": {"name": "web", "port": port}}, "service.port", "a port")
+        for port in (0, 65536, "", "Http", "-", "http_alt", "a-name-of-16-char")
+    ),
+    ("Tunnel", "target", {"type": "Service", "service": {"name": "Web", "port": 80}}, "service.name", "must match"),
+    *(
+        ("Tunnel", "target", {"type": "URL", "url": url}, "spec.target.url", "no path, no user")
+        for url in (
+            "ftp://a.example",
+            "https://a.example/",
+            "https://user@a.example",
+            "https://A.example",
+            "https://a.example:0",
+            "https://a.example:65536",
+            "https://a.example:",
+            "https://",
+            "https://fe80::1",
+            "https://a.example\n",
+            "a.example",
+        )
+    ),
     ("Tunnel", "traffic.timeouts.request", "60", "spec.traffic.timeouts.request", "must match"),
     ("Tunnel", "traffic.timeouts.request", "99ms", "spec.traffic.timeouts.request", "between 100ms and 1h"),
     ("Tunnel", "traffic.timeouts.request", "1h1ms", "spec.traffic.timeouts.request", "between 100ms and 1h"),
@@ -176,6 +199,10 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("Fleet", "proxyProtocol.trustedCIDRs", ["10.0.0.0"], "spec.proxyProtocol.trustedCIDRs[0]", "must be a network"),
     ("Fleet", "proxyProtocol.trustedCIDRs", ["10.0.0.0/33"], "spec.proxyProtocol.trustedCIDRs[0]", "must be a network"),
     ("Fleet", "proxyProtocol", {"mode": "Required"}, "spec.proxyProtocol", "mode Required needs trustedCIDRs"),
+    *(
+        ("Fleet", "targets.allowedCIDRs", [network], "spec.targets.allowedCIDRs[0]", "must be a network")
+        for network in ("10.0.0.0", "10.0.0.0/33", "everywhere")
+    ),
     ("Fleet", "quotas.tunnelsPerNamespace", -1, "spec.quotas.tunnelsPerNamespace", "greater than or equal to 0"),
     ("Fleet", "tombstoneFor", "forever", "spec.tombstoneFor", "must match"),
     ("SubdomainReservation", "claimRef", REMOVED, "spec.claimRef", "is required"),
@@ -203,6 +230,11 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("Tunnel", "host", {"type": "Hostname", "hostname": "shop.xn--bcher-kva.example"}),
     ("Tunnel", "tls", {"certificateRef": {"name": "shop-tls"}}),
     ("Tunnel", "target.appProtocol", "H2C"),
+    ("Tunnel", "target", {"type": "Service", "service": {"name": "web", "port": 8080}}),
+    ("Tunnel", "target", {"type": "Service", "service": {"name": "web", "port": "http"}, "appProtocol": "H2C"}),
+    ("Tunnel", "target", {"type": "URL", "url": "https://eu.example.com"}),
+    ("Tunnel", "target", {"type": "URL", "url": "http://eu.example.com:65535"}),
+    ("Tunnel", "target", {"type": "URL", "url": "https://[2606:4700::1111]:8443"}),
     ("Tunnel", "traffic", {}),
     ("Tunnel", "traffic.timeouts.request", "1h"),
     ("Tunnel", "traffic.maxConcurrent", 1),
@@ -223,6 +255,7 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("Fleet", "allowedNamespaces", {"from": "Selector", "selector": {}}),
     ("Fleet", "reservedNames", []),
     ("Fleet", "proxyProtocol", {"mode": "Required", "trustedCIDRs": ["10.0.0.0/8", "2001:db8::/32"]}),
+    ("Fleet", "targets", {"allowedCIDRs": ["10.20.0.0/16", "127.0.0.1/32", "fd00::/8", "0.0.0.0/0"]}),
     ("Fleet", "quotas", {"tunnelsPerNamespace": 0}),
     ("Fleet", "tombstoneFor", "0s"),
     ("SubdomainReservation", "releasedAt", "2026-03-01T00:00:00+02:00"),

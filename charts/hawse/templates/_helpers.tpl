@@ -49,6 +49,10 @@ app.kubernetes.io/component: dns
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
+# By name only: the Services that Tunnels lead to.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get]
 {{ include "hawse.eventRule" . }}
 {{- end }}
 

@@ -26,7 +26,7 @@ from hawse_api.ir import frames_pb2 as hawse__api_dot_ir_dot_frames__pb2
 from hawse_api.ir import ir_pb2 as hawse__api_dot_ir_dot_ir__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahawse_api/ir/control.proto\x12\x10hawse.control.v1\x1a\x19hawse_api/ir/frames.proto\x1a\x15hawse_api/ir/ir.proto\"B\n\x14\x45nrolExitNodeRequest\x12\x1d\n\x15service_account_token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"\x84\x01\n\x15\x45nrolExitNodeResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\r\n\x05\x66leet\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12\x11\n\texit_node\x18\x05 \x01(\t\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\x0b\n\x03pod\x18\x07 \x01(\t\"\xfd\x01\n\x08\x46romNode\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.hawse.control.v1.NodeHelloH\x00\x12$\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x15.hawse.control.v1.AckH\x00\x12\x33\n\x08sessions\x18\x03 \x01(\x0b\x32\x1f.hawse.control.v1.SessionReportH\x00\x12/\n\x05relay\x18\x04 \x01(\x0b\x32\x1e.hawse.control.v1.RelayRequestH\x00\x12,\n\x05renew\x18\x05 \x01(\x0b\x32\x1b.hawse.control.v1.RenewNodeH\x00\x42\t\n\x07message\"\x9e\x01\n\tNodeHello\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x33\n\x04have\x18\x03 \x03(\x0b\x32%.hawse.control.v1.NodeHello.HaveEntry\x12\x0c\n\x04term\x18\x04 \x01(\x04\x1a+\n\tHaveEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x03\x41\x63k\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04hash\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"<\n\rSessionReport\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.hawse.control.v1.Session\"\xa5\x01\n\x07Session\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x0e\n\x06rtt_ms\x18\x05 \x01(\r\x12\x14\n\x0c\x63onnected_at\x18\x06 \x01(\x03\x12\x13\n\x0btunnel_uids\x18\x07 \x03(\t\x12\x10\n\x08hostname\x18\x08 \x01(\t\"\xaa\x01\n\x0cRelayRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x15\n\ragent_address\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12.\n\x05\x65nrol\x18\x04 \x01(\x0b\x32\x1d.hawse.frames.v1.EnrolRequestH\x00\x12-\n\x05renew\x18\x05 \x01(\x0b\x32\x1c.hawse.control.v1.RenewAgentH\x00\x42\t\n\x07request\"v\n\nRenewAgent\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.hawse.frames.v1.RenewRequest\x12\x11\n\ttoken_uid\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\"\x18\n\tRenewNode\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xf6\x02\n\x0c\x46romOperator\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12%\n\x06upsert\x18\x03 \x01(\x0b\x32\x13.hawse.ir.v1.ObjectH\x00\x12\x10\n\x06remove\x18\x04 \x01(\tH\x00\x12.\n\x08material\x18\x05 \x01(\x0b\x32\x1a.hawse.control.v1.MaterialH\x00\x12:\n\x0f\x65nd_of_snapshot\x18\x06 \x01(\x0b\x32\x1f.hawse.control.v1.EndOfSnapshotH\x00\x12-\n\x05relay\x18\x07 \x01(\x0b\x32\x1c.hawse.control.v1.RelayReplyH\x00\x12,\n\x07renewed\x18\x08 \x01(\x0b\x32\x19.hawse.control.v1.RenewedH\x00\x12+\n\x07go_away\x18\t \x01(\x0b\x32\x18.hawse.control.v1.GoAwayH\x00\x12\x0c\n\x04hash\x18\n \x01(\tB\t\n\x07message\"\x1d\n\rEndOfSnapshot\x12\x0c\n\x04keys\x18\x01 \x03(\t\"J\n\x08Material\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tchain_pem\x18\x03 \x01(\x0c\x12\x0f\n\x07key_pem\x18\x04 \x01(\x0c\"\x83\x01\n\nRelayReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x05\x65nrol\x18\x02 \x01(\x0b\x32\x1e.hawse.frames.v1.EnrolResponseH\x00\x12/\n\x05renew\x18\x03 \x01(\x0b\x32\x1e.hawse.frames.v1.RenewResponseH\x00\x42\x07\n\x05reply\"\'\n\x07Renewed\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\"\x18\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t2m\n\tEnrolment\x12`\n\rEnrolExitNode\x12&.hawse.control.v1.EnrolExitNodeRequest\x1a\'.hawse.control.v1.EnrolExitNodeResponse2T\n\x07\x43ontrol\x12I\n\x07\x43onnect\x12\x1a.hawse.control.v1.FromNode\x1a\x1e.hawse.control.v1.FromOperator(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahawse_api/ir/control.proto\x12\x10hawse.control.v1\x1a\x19hawse_api/ir/frames.proto\x1a\x15hawse_api/ir/ir.proto\"B\n\x14\x45nrolExitNodeRequest\x12\x1d\n\x15service_account_token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"\x84\x01\n\x15\x45nrolExitNodeResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\r\n\x05\x66leet\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12\x11\n\texit_node\x18\x05 \x01(\t\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\x0b\n\x03pod\x18\x07 \x01(\t\"\xb0\x02\n\x08\x46romNode\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.hawse.control.v1.NodeHelloH\x00\x12$\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x15.hawse.control.v1.AckH\x00\x12\x33\n\x08sessions\x18\x03 \x01(\x0b\x32\x1f.hawse.control.v1.SessionReportH\x00\x12/\n\x05relay\x18\x04 \x01(\x0b\x32\x1e.hawse.control.v1.RelayRequestH\x00\x12,\n\x05renew\x18\x05 \x01(\x0b\x32\x1b.hawse.control.v1.RenewNodeH\x00\x12\x31\n\x07targets\x18\x06 \x01(\x0b\x32\x1e.hawse.control.v1.TargetReportH\x00\x42\t\n\x07message\"\x9e\x01\n\tNodeHello\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x33\n\x04have\x18\x03 \x03(\x0b\x32%.hawse.control.v1.NodeHello.HaveEntry\x12\x0c\n\x04term\x18\x04 \x01(\x04\x1a+\n\tHaveEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x03\x41\x63k\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04hash\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"<\n\rSessionReport\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.hawse.control.v1.Session\">\n\x0cTargetReport\x12.\n\x07targets\x18\x01 \x03(\x0b\x32\x1d.hawse.control.v1.TargetState\"B\n\x0bTargetState\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12\x0f\n\x07standby\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xa5\x01\n\x07Session\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x0e\n\x06rtt_ms\x18\x05 \x01(\r\x12\x14\n\x0c\x63onnected_at\x18\x06 \x01(\x03\x12\x13\n\x0btunnel_uids\x18\x07 \x03(\t\x12\x10\n\x08hostname\x18\x08 \x01(\t\"\xaa\x01\n\x0cRelayRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x15\n\ragent_address\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12.\n\x05\x65nrol\x18\x04 \x01(\x0b\x32\x1d.hawse.frames.v1.EnrolRequestH\x00\x12-\n\x05renew\x18\x05 \x01(\x0b\x32\x1c.hawse.control.v1.RenewAgentH\x00\x42\t\n\x07request\"v\n\nRenewAgent\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.hawse.frames.v1.RenewRequest\x12\x11\n\ttoken_uid\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\"\x18\n\tRenewNode\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xf6\x02\n\x0c\x46romOperator\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12%\n\x06upsert\x18\x03 \x01(\x0b\x32\x13.hawse.ir.v1.ObjectH\x00\x12\x10\n\x06remove\x18\x04 \x01(\tH\x00\x12.\n\x08material\x18\x05 \x01(\x0b\x32\x1a.hawse.control.v1.MaterialH\x00\x12:\n\x0f\x65nd_of_snapshot\x18\x06 \x01(\x0b\x32\x1f.hawse.control.v1.EndOfSnapshotH\x00\x12-\n\x05relay\x18\x07 \x01(\x0b\x32\x1c.hawse.control.v1.RelayReplyH\x00\x12,\n\x07renewed\x18\x08 \x01(\x0b\x32\x19.hawse.control.v1.RenewedH\x00\x12+\n\x07go_away\x18\t \x01(\x0b\x32\x18.hawse.control.v1.GoAwayH\x00\x12\x0c\n\x04hash\x18\n \x01(\tB\t\n\x07message\"\x1d\n\rEndOfSnapshot\x12\x0c\n\x04keys\x18\x01 \x03(\t\"J\n\x08Material\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tchain_pem\x18\x03 \x01(\x0c\x12\x0f\n\x07key_pem\x18\x04 \x01(\x0c\"\x83\x01\n\nRelayReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x05\x65nrol\x18\x02 \x01(\x0b\x32\x1e.hawse.frames.v1.EnrolResponseH\x00\x12/\n\x05renew\x18\x03 \x01(\x0b\x32\x1e.hawse.frames.v1.RenewResponseH\x00\x42\x07\n\x05reply\"\'\n\x07Renewed\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\"\x18\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t2m\n\tEnrolment\x12`\n\rEnrolExitNode\x12&.hawse.control.v1.EnrolExitNodeRequest\x1a\'.hawse.control.v1.EnrolExitNodeResponse2T\n\x07\x43ontrol\x12I\n\x07\x43onnect\x12\x1a.hawse.control.v1.FromNode\x1a\x1e.hawse.control.v1.FromOperator(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,37 +40,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLEXITNODERESPONSE']._serialized_start=167
   _globals['_ENROLEXITNODERESPONSE']._serialized_end=299
   _globals['_FROMNODE']._serialized_start=302
-  _globals['_FROMNODE']._serialized_end=555
-  _globals['_NODEHELLO']._serialized_start=558
-  _globals['_NODEHELLO']._serialized_end=716
-  _globals['_NODEHELLO_HAVEENTRY']._serialized_start=673
-  _globals['_NODEHELLO_HAVEENTRY']._serialized_end=716
-  _globals['_ACK']._serialized_start=718
-  _globals['_ACK']._serialized_end=765
-  _globals['_SESSIONREPORT']._serialized_start=767
-  _globals['_SESSIONREPORT']._serialized_end=827
-  _globals['_SESSION']._serialized_start=830
-  _globals['_SESSION']._serialized_end=995
-  _globals['_RELAYREQUEST']._serialized_start=998
-  _globals['_RELAYREQUEST']._serialized_end=1168
-  _globals['_RENEWAGENT']._serialized_start=1170
-  _globals['_RENEWAGENT']._serialized_end=1288
-  _globals['_RENEWNODE']._serialized_start=1290
-  _globals['_RENEWNODE']._serialized_end=1314
-  _globals['_FROMOPERATOR']._serialized_start=1317
-  _globals['_FROMOPERATOR']._serialized_end=1691
-  _globals['_ENDOFSNAPSHOT']._serialized_start=1693
-  _globals['_ENDOFSNAPSHOT']._serialized_end=1722
-  _globals['_MATERIAL']._serialized_start=1724
-  _globals['_MATERIAL']._serialized_end=1798
-  _globals['_RELAYREPLY']._serialized_start=1801
-  _globals['_RELAYREPLY']._serialized_end=1932
-  _globals['_RENEWED']._serialized_start=1934
-  _globals['_RENEWED']._serialized_end=1973
-  _globals['_GOAWAY']._serialized_start=1975
-  _globals['_GOAWAY']._serialized_end=1999
-  _globals['_ENROLMENT']._serialized_start=2001
-  _globals['_ENROLMENT']._serialized_end=2110
-  _globals['_CONTROL']._serialized_start=2112
-  _globals['_CONTROL']._serialized_end=2196
+  _globals['_FROMNODE']._serialized_end=606
+  _globals['_NODEHELLO']._serialized_start=609
+  _globals['_NODEHELLO']._serialized_end=767
+  _globals['_NODEHELLO_HAVEENTRY']._serialized_start=724
+  _globals['_NODEHELLO_HAVEENTRY']._serialized_end=767
+  _globals['_ACK']._serialized_start=769
+  _globals['_ACK']._serialized_end=816
+  _globals['_SESSIONREPORT']._serialized_start=818
+  _globals['_SESSIONREPORT']._serialized_end=878
+  _globals['_TARGETREPORT']._serialized_start=880
+  _globals['_TARGETREPORT']._serialized_end=942
+  _globals['_TARGETSTATE']._serialized_start=944
+  _globals['_TARGETSTATE']._serialized_end=1010
+  _globals['_SESSION']._serialized_start=1013
+  _globals['_SESSION']._serialized_end=1178
+  _globals['_RELAYREQUEST']._serialized_start=1181
+  _globals['_RELAYREQUEST']._serialized_end=1351
+  _globals['_RENEWAGENT']._serialized_start=1353
+  _globals['_RENEWAGENT']._serialized_end=1471
+  _globals['_RENEWNODE']._serialized_start=1473
+  _globals['_RENEWNODE']._serialized_end=1497
+  _globals['_FROMOPERATOR']._serialized_start=1500
+  _globals['_FROMOPERATOR']._serialized_end=1874
+  _globals['_ENDOFSNAPSHOT']._serialized_start=1876
+  _globals['_ENDOFSNAPSHOT']._serialized_end=1905
+  _globals['_MATERIAL']._serialized_start=1907
+  _globals['_MATERIAL']._serialized_end=1981
+  _globals['_RELAYREPLY']._serialized_start=1984
+  _globals['_RELAYREPLY']._serialized_end=2115
+  _globals['_RENEWED']._serialized_start=2117
+  _globals['_RENEWED']._serialized_end=2156
+  _globals['_GOAWAY']._serialized_start=2158
+  _globals['_GOAWAY']._serialized_end=2182
+  _globals['_ENROLMENT']._serialized_start=2184
+  _globals['_ENROLMENT']._serialized_end=2293
+  _globals['_CONTROL']._serialized_start=2295
+  _globals['_CONTROL']._serialized_end=2379
 # @@protoc_insertion_point(module_scope)

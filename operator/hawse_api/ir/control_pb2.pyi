@@ -98,6 +98,7 @@ class FromNode(_message.Message):
     SESSIONS_FIELD_NUMBER: _builtins.int
     RELAY_FIELD_NUMBER: _builtins.int
     RENEW_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___NodeHello: ...
     @_builtins.property
@@ -108,6 +109,8 @@ class FromNode(_message.Message):
     def relay(self) -> Global___RelayRequest: ...
     @_builtins.property
     def renew(self) -> Global___RenewNode: ...
+    @_builtins.property
+    def targets(self) -> Global___TargetReport: ...
     def __init__(
         self,
         *,
@@ -116,12 +119,13 @@ class FromNode(_message.Message):
         sessions: Global___SessionReport | None = ...,
         relay: Global___RelayRequest | None = ...,
         renew: Global___RenewNode | None = ...,
+        targets: Global___TargetReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "sessions", b"sessions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "sessions", b"sessions", "targets", b"targets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "sessions", b"sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "sessions", b"sessions", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "sessions", "relay", "renew"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "sessions", "relay", "renew", "targets"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -231,6 +235,54 @@ class SessionReport(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionReport: _TypeAlias = SessionReport  # noqa: Y015
+
+@_typing.final
+class TargetReport(_message.Message):
+    """Tunnels with a standby, each with what answers now at this node: the operator replaces what it knew of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TargetState]: ...
+    def __init__(
+        self,
+        *,
+        targets: _abc.Iterable[Global___TargetState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TargetReport: _TypeAlias = TargetReport  # noqa: Y015
+
+@_typing.final
+class TargetState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TUNNEL_UID_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    tunnel_uid: _builtins.str
+    standby: _builtins.bool
+    reason: _builtins.str
+    """Why it turned last; for people."""
+    def __init__(
+        self,
+        *,
+        tunnel_uid: _builtins.str = ...,
+        standby: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "standby", b"standby", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TargetState: _TypeAlias = TargetState  # noqa: Y015
 
 @_typing.final
 class Session(_message.Message):

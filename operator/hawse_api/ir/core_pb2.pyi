@@ -433,6 +433,7 @@ class TunnelCounters(_message.Message):
     BYTES_OUT_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
     tunnel_uid: _builtins.str
     requests: _builtins.int
     bytes_in: _builtins.int
@@ -448,6 +449,10 @@ class TunnelCounters(_message.Message):
     def errors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """HAWSE code -> count."""
 
+    @_builtins.property
+    def standby(self) -> Global___StandbyCounters:
+        """Absent: the tunnel has no standby."""
+
     def __init__(
         self,
         *,
@@ -459,14 +464,103 @@ class TunnelCounters(_message.Message):
         bytes_out: _builtins.int = ...,
         in_flight: _builtins.int = ...,
         queued: _builtins.int = ...,
+        standby: Global___StandbyCounters | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["standby", b"standby"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "in_flight", b"in_flight", "queued", b"queued", "requests", b"requests", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "in_flight", b"in_flight", "queued", b"queued", "requests", b"requests", "standby", b"standby", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TunnelCounters: _TypeAlias = TunnelCounters  # noqa: Y015
+
+@_typing.final
+class StandbyCounters(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    FAILOVERS_FIELD_NUMBER: _builtins.int
+    FAILBACKS_FIELD_NUMBER: _builtins.int
+    REPEATED_FIELD_NUMBER: _builtins.int
+    CHECKS_PASSED_FIELD_NUMBER: _builtins.int
+    CHECKS_FAILED_FIELD_NUMBER: _builtins.int
+    active: _builtins.bool
+    """What answers now is the standby."""
+    requests: _builtins.int
+    """Requests that the standby answered."""
+    failovers: _builtins.int
+    """Turns to the standby, and back."""
+    failbacks: _builtins.int
+    repeated: _builtins.int
+    """Requests that went to the other target after the first had failed them."""
+    checks_passed: _builtins.int
+    checks_failed: _builtins.int
+    def __init__(
+        self,
+        *,
+        active: _builtins.bool = ...,
+        requests: _builtins.int = ...,
+        failovers: _builtins.int = ...,
+        failbacks: _builtins.int = ...,
+        repeated: _builtins.int = ...,
+        checks_passed: _builtins.int = ...,
+        checks_failed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "checks_failed", b"checks_failed", "checks_passed", b"checks_passed", "failbacks", b"failbacks", "failovers", b"failovers", "repeated", b"repeated", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandbyCounters: _TypeAlias = StandbyCounters  # noqa: Y015
+
+@_typing.final
+class Targets(_message.Message):
+    """Event "targets": what answers now, of every tunnel with a standby. The newest replaces all before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TargetTurned]: ...
+    def __init__(
+        self,
+        *,
+        targets: _abc.Iterable[Global___TargetTurned] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Targets: _TypeAlias = Targets  # noqa: Y015
+
+@_typing.final
+class TargetTurned(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TUNNEL_UID_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    tunnel_uid: _builtins.str
+    standby: _builtins.bool
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        tunnel_uid: _builtins.str = ...,
+        standby: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "standby", b"standby", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TargetTurned: _TypeAlias = TargetTurned  # noqa: Y015
 
 @_typing.final
 class LinkStats(_message.Message):

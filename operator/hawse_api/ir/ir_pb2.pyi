@@ -88,6 +88,7 @@ class Fleet(_message.Message):
     HTTPS_PORT_FIELD_NUMBER: _builtins.int
     AGENTS_PORT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ID_FIELD_NUMBER: _builtins.int
+    ALLOWED_CIDRS_FIELD_NUMBER: _builtins.int
     PROXIES_FIELD_NUMBER: _builtins.int
     AGENT_ADDRESSES_FIELD_NUMBER: _builtins.int
     AGENT_TCP_PORTS_FIELD_NUMBER: _builtins.int
@@ -100,6 +101,10 @@ class Fleet(_message.Message):
     """Public UDP port of agents."""
     certificate_id: _builtins.str
     """Material id of the wildcard certificate, e.g. "certificate/fleet-default"."""
+    @_builtins.property
+    def allowed_cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Networks that URL and Service targets may lead to although such addresses are refused otherwise: "10.20.0.0/16"."""
+
     @_builtins.property
     def proxies(self) -> Global___Proxies:
         """Load balancers in front of the exit nodes."""
@@ -120,13 +125,14 @@ class Fleet(_message.Message):
         https_port: _builtins.int = ...,
         agents_port: _builtins.int = ...,
         certificate_id: _builtins.str = ...,
+        allowed_cidrs: _abc.Iterable[_builtins.str] | None = ...,
         proxies: Global___Proxies | None = ...,
         agent_addresses: _abc.Iterable[_builtins.str] | None = ...,
         agent_tcp_ports: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["proxies", b"proxies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_addresses", b"agent_addresses", "agent_tcp_ports", b"agent_tcp_ports", "agents_port", b"agents_port", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "name", b"name", "proxies", b"proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_addresses", b"agent_addresses", "agent_tcp_ports", b"agent_tcp_ports", "agents_port", b"agents_port", "allowed_cidrs", b"allowed_cidrs", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "name", b"name", "proxies", b"proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,11 +206,13 @@ class Tunnel(_message.Message):
     HOLDER_GENERATION_FIELD_NUMBER: _builtins.int
     REQUIRED_FEATURES_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    DIRECT_FIELD_NUMBER: _builtins.int
     APP_PROTOCOL_FIELD_NUMBER: _builtins.int
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ID_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     namespace: _builtins.str
     name: _builtins.str
@@ -224,10 +232,18 @@ class Tunnel(_message.Message):
     @_builtins.property
     def agent(self) -> Global___AgentTarget: ...
     @_builtins.property
+    def direct(self) -> Global___UrlTarget:
+        """An app that the exit node dials itself."""
+
+    @_builtins.property
     def timeouts(self) -> Global___Timeouts: ...
     @_builtins.property
     def closed(self) -> Global___Closed:
         """Set: answer every visitor 503 with this, serve nothing."""
+
+    @_builtins.property
+    def standby(self) -> Global___Standby:
+        """Takes over when the target fails, decided by each exit node alone."""
 
     def __init__(
         self,
@@ -239,17 +255,19 @@ class Tunnel(_message.Message):
         holder_generation: _builtins.int = ...,
         required_features: _abc.Iterable[_builtins.str] | None = ...,
         agent: Global___AgentTarget | None = ...,
+        direct: Global___UrlTarget | None = ...,
         app_protocol: Global___AppProtocol.ValueType = ...,
         timeouts: Global___Timeouts | None = ...,
         closed: Global___Closed | None = ...,
         max_concurrent: _builtins.int = ...,
         certificate_id: _builtins.str = ...,
+        standby: Global___Standby | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "closed", b"closed", "target", b"target", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "closed", b"closed", "direct", b"direct", "standby", b"standby", "target", b"target", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "certificate_id", b"certificate_id", "closed", b"closed", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "target", b"target", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "certificate_id", b"certificate_id", "closed", b"closed", "direct", b"direct", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "standby", b"standby", "target", b"target", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["agent"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["agent", "direct"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
@@ -274,6 +292,118 @@ class AgentTarget(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentTarget: _TypeAlias = AgentTarget  # noqa: Y015
+
+@_typing.final
+class UrlTarget(_message.Message):
+    """A URL or a Service of the cluster."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    """"http" or "https" """
+    host: _builtins.str
+    """Host name or IP address; what an https target's certificate has to name."""
+    port: _builtins.int
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a Service: its ClusterIPs, read by the operator; the app then sees the visitor's Host. Empty: the exit node resolves
+        `host`, which the app sees as Host.
+        """
+
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "host", b"host", "port", b"port", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UrlTarget: _TypeAlias = UrlTarget  # noqa: Y015
+
+@_typing.final
+class Standby(_message.Message):
+    """Where requests go while the target is down, and how that is found out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    DIRECT_FIELD_NUMBER: _builtins.int
+    APP_PROTOCOL_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECK_FIELD_NUMBER: _builtins.int
+    FAILBACK_MS_FIELD_NUMBER: _builtins.int
+    app_protocol: Global___AppProtocol.ValueType
+    failback_ms: _builtins.int
+    """The target has to have been healthy for so long again before requests go back to it."""
+    @_builtins.property
+    def agent(self) -> Global___AgentTarget:
+        """Agents of this token register the tunnel "<uid>/standby"."""
+
+    @_builtins.property
+    def direct(self) -> Global___UrlTarget: ...
+    @_builtins.property
+    def health_check(self) -> Global___HealthCheck: ...
+    def __init__(
+        self,
+        *,
+        agent: Global___AgentTarget | None = ...,
+        direct: Global___UrlTarget | None = ...,
+        app_protocol: Global___AppProtocol.ValueType = ...,
+        health_check: Global___HealthCheck | None = ...,
+        failback_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "direct", b"direct", "health_check", b"health_check", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "direct", b"direct", "failback_ms", b"failback_ms", "health_check", b"health_check", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["agent", "direct"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___Standby: _TypeAlias = Standby  # noqa: Y015
+
+@_typing.final
+class HealthCheck(_message.Message):
+    """Of the target, not of the standby."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    UNHEALTHY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    HEALTHY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Any status below 500 is healthy."""
+    interval_ms: _builtins.int
+    timeout_ms: _builtins.int
+    unhealthy_threshold: _builtins.int
+    healthy_threshold: _builtins.int
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        interval_ms: _builtins.int = ...,
+        timeout_ms: _builtins.int = ...,
+        unhealthy_threshold: _builtins.int = ...,
+        healthy_threshold: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["healthy_threshold", b"healthy_threshold", "interval_ms", b"interval_ms", "path", b"path", "timeout_ms", b"timeout_ms", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthCheck: _TypeAlias = HealthCheck  # noqa: Y015
 
 @_typing.final
 class Timeouts(_message.Message):

@@ -46,6 +46,7 @@ from hawse_api.v1alpha1.fleet import (
     ProxyProtocol,
     ProxyProtocolMode,
     Quotas,
+    Targets,
 )
 from hawse_api.v1alpha1.meta import (
     Condition,
@@ -67,9 +68,8 @@ from hawse_api.v1alpha1.subdomainreservation import (
     SubdomainReservationStatus,
     Verification,
 )
+from hawse_api.v1alpha1.targets import AgentTarget, AppProtocol, ServiceTarget, Target, TargetType, Url, split_url
 from hawse_api.v1alpha1.tunnel import (
-    AgentTarget,
-    AppProtocol,
     Host,
     HostType,
     HostVerification,
@@ -79,8 +79,6 @@ from hawse_api.v1alpha1.tunnel import (
     ReclaimPolicy,
     RegionStatus,
     RegionWeight,
-    Target,
-    TargetType,
     Timeouts,
     Traffic,
     Tunnel,
@@ -158,6 +156,7 @@ __all__ = [
     "Rfc2136",
     "Scope",
     "ServiceAddress",
+    "ServiceTarget",
     "ServiceType",
     "Shutdown",
     "StaticAddress",
@@ -166,16 +165,19 @@ __all__ = [
     "SubdomainReservationStatus",
     "Target",
     "TargetType",
+    "Targets",
     "Timeouts",
     "Traffic",
     "Tunnel",
     "TunnelSpec",
     "TunnelStatus",
     "TunnelTLS",
+    "Url",
     "Uses",
     "Verification",
     "duration_s",
     "format_time",
     "judge",
+    "split_url",
     "with_judgements",
 ]

@@ -157,6 +157,17 @@ class Quotas(Model):
     """Names held, and released ones that are still kept for it."""
 
 
+class Targets(Model):
+    """Where tunnels of type URL and Service may lead."""
+
+    allowed_cidrs: Annotated[
+        tuple[Cidr, ...], Field(alias="allowedCIDRs", max_length=64, json_schema_extra=LIST_SET)
+    ] = ()
+    """Networks that exit nodes dial although such addresses are refused otherwise: loopback, link-local (cloud
+    metadata), private and carrier-grade NAT ranges, multicast, documentation. A Service's ClusterIP in a private range
+    needs no entry. Whoever may make Tunnels reaches all of them from inside the cluster: keep them narrow."""
+
+
 class FleetSpec(Model):
     """What the platform team wants."""
 
@@ -179,6 +190,8 @@ class FleetSpec(Model):
     """Labels that no tenant gets. `connect`, `tcp-<n>`, `udp-<n>` and `c-<16 characters>` are always among them."""
     proxy_protocol: ProxyProtocol = ProxyProtocol()
     """Load balancers in front of the exit nodes, whose word on a visitor's address counts."""
+    targets: Targets = Targets()
+    """Where tunnels of type URL and Service may lead."""
     quotas: Quotas = Quotas()
     """How many names one namespace may have. Who holds a name keeps it; one more is refused
     (Reserved=False/QuotaExceeded)."""

@@ -1,6 +1,6 @@
 """Tunnel: a public address and where it leads. The only object that an app developer has to know.
 
-Served: HTTP tunnels that lead to an agent. Other protocols and targets are refused until they are built.
+Served: HTTP tunnels. Other protocols are refused until they are built. Where they lead is in targets.py.
 """
 
 from enum import StrEnum
@@ -36,6 +36,7 @@ from hawse_api.v1alpha1.schema import (
     immutable,
     list_map,
 )
+from hawse_api.v1alpha1.targets import Target
 
 
 class Protocol(StrEnum):
@@ -50,19 +51,6 @@ class HostType(StrEnum):
     SUBDOMAIN = "Subdomain"
     GENERATED = "Generated"
     HOSTNAME = "Hostname"
-
-
-class TargetType(StrEnum):
-    """What a tunnel leads to."""
-
-    AGENT = "Agent"
-
-
-class AppProtocol(StrEnum):
-    """What the app speaks."""
-
-    HTTP1 = "HTTP1"
-    H2C = "H2C"
 
 
 class ReclaimPolicy(StrEnum):
@@ -110,27 +98,6 @@ class Host(Choice):
     hostname: Hostname | None = None
     """A name outside the fleets' domains: `shop.example.org`. Served once a TXT record proves that it is this
     namespace's (status.hostVerification); needs tls.certificateRef."""
-
-
-class AgentTarget(Model):
-    """An agent, on a laptop or anywhere."""
-
-    token_ref: LocalRef
-    """The AgentToken of the same namespace whose agents may serve this tunnel. Which local port they lead to is their
-    user's choice."""
-
-
-class Target(Choice):
-    """Where a tunnel leads."""
-
-    choices: ClassVar[Members] = {TargetType.AGENT: "agent"}
-
-    type: TargetType
-    """Agent: whoever enrolled with an AgentToken."""
-    agent: AgentTarget | None = None
-    """Which agents."""
-    app_protocol: AppProtocol = AppProtocol.HTTP1
-    """What the app speaks: HTTP1 (WebSocket too), or H2C (HTTP/2 without TLS, as gRPC servers do)."""
 
 
 class TunnelTLS(Model):

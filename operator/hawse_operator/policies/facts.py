@@ -37,6 +37,17 @@ class Pod:
     """Deleted, or its containers have ended for good: nobody will answer at its address again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service of a tenant."""
+
+    name: str
+    cluster_ips: tuple[str, ...]
+    """Empty: it has none, because it is headless or leads out of the cluster."""
+    ports: tuple[tuple[str, int], ...]
+    """TCP alone: (name, number)."""
+
+
 class AckState(Enum):
     """What a pod said about an object in its present form."""
 
@@ -61,6 +72,16 @@ def read_namespace(body: Mapping[str, Any]) -> Namespace:
     """Namespace from JSON."""
     metadata = body["metadata"]
     return Namespace(metadata["name"], metadata.get("uid", ""), metadata.get("labels") or {})
+
+
+def read_service(body: Mapping[str, Any]) -> Service:
+    """Service from JSON."""
+    spec = body.get("spec") or {}
+    found = spec.get("clusterIPs") or [spec.get("clusterIP")]
+    leads_out = spec.get("type") == "ExternalName"
+    ips = () if leads_out else tuple(ip for ip in found if ip and ip != "None")
+    ports = (item for item in spec.get("ports") or () if item.get("protocol", "TCP") == "TCP")
+    return Service(body["metadata"]["name"], ips, tuple((item.get("name", ""), item["port"]) for item in ports))
 
 
 def read_pod(body: Mapping[str, Any]) -> Pod:

@@ -85,6 +85,13 @@ def judge_target(exit_nodes: Collection[str], *, token: str, settling: bool) -> 
     )
 
 
+def judge_dialled(target: v1alpha1.Target) -> v1alpha1.Judgement:
+    """TargetReady of a Tunnel that leads to a URL or a Service: nobody has to connect."""
+    where = target.url or (f"Service {target.service.name}" if target.service else "it")
+    message = f"Exit nodes dial {where} for each visitor."
+    return v1alpha1.judge(Condition.TARGET_READY, True, Reason.DIALLED, message)
+
+
 def judge_ready(judgements: Sequence[v1alpha1.Judgement], summed: Sequence[str]) -> v1alpha1.Judgement:
     """Ready: all of the summed conditions; else the first that does not hold lends its reason and message."""
     by_type = {judgement.type: judgement for judgement in judgements}

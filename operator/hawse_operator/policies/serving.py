@@ -4,8 +4,9 @@ Design 0002, 10: a bad edit keeps the last good form, except when access, owner 
 503 with a code. Nothing is ever served under a name that the Tunnel does not hold. Pure. Called by reconcile.tunnels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
+from typing import Any
 
 from hawse_operator.policies.violations import Violation
 
@@ -33,9 +34,24 @@ def decide_serving(
     return Serving.SUSPENDED if is_suspended else Serving.OPEN
 
 
-def keeps_last_good(last_token: str | None, token_named_now: object) -> bool:
-    """Whether a Tunnel whose spec cannot be read keeps its last good form: yes, if it still names the same AgentToken.
+Named = tuple[str, ...]
+"""What a spec leads to, as far as it can be read: of each target its type and the AgentToken."""
 
-    Host and Fleet are immutable; the namespace cannot change. `last_token` None: there is no last good form.
+
+def named(spec: Mapping[str, Any]) -> Named:
+    """What a spec leads to; reads also one that is not valid."""
+    target = _at(spec, "target")
+    return (str(target.get("type")), str(_at(_at(target, "agent"), "tokenRef").get("name")))
+
+
+def keeps_last_good(last: Named | None, now: Named) -> bool:
+    """Whether a Tunnel whose spec cannot be read keeps its last good form: yes, if it still names the same AgentTokens.
+
+    Host and Fleet are immutable; the namespace cannot change. `last` None: there is no last good form.
     """
-    return last_token is not None and last_token == token_named_now
+    return last is not None and last == now
+
+
+def _at(value: Any, field: str) -> Mapping[str, Any]:
+    found = value.get(field) if isinstance(value, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

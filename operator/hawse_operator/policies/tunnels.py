@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from hawse_api import names, v1alpha1
-from hawse_operator.policies import facts, hosts, violations
+from hawse_operator.policies import facts, hosts, targets, violations
 from hawse_operator.policies.violations import Violation
 
 
@@ -21,7 +21,7 @@ class TunnelInput:
     fleet_names: tuple[str, ...]
     """All Fleets, to name them in a message."""
     namespace: facts.Namespace | None
-    token: v1alpha1.AgentToken | None
+    primary: targets.Destination
     token_names: tuple[str, ...]
     """AgentTokens of the namespace, to name them in a message: only while `token` is not there."""
     hostname: str | None = None
@@ -43,7 +43,7 @@ def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
 
 def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
     """Which references lead nowhere."""
-    return violations.collect((token_exists,), given)
+    return violations.collect((tokens_exist, services_exist, targets_are_allowed), given)
 
 
 def violations_of_placement(given: TunnelInput) -> tuple[Violation, ...]:
@@ -120,20 +120,6 @@ def hostname_is_proved(given: TunnelInput) -> Violation | None:
     return given.proof.violation if given.proof is not None else None
 
 
-def token_exists(given: TunnelInput) -> Violation | None:
-    """The AgentToken is there and is not about to go."""
-    if given.token is not None and not given.token.is_deleting:
-        return None
-    agent = given.tunnel.spec.target.agent
-    wanted = agent.token_ref.name if agent else ""
-    others = [name for name in given.token_names if name != wanted]
-    return Violation(
-        names.Reason.TOKEN_NOT_FOUND,
-        f'AgentToken "{wanted}" does not exist in namespace {given.tunnel.namespace}. '
-        f"Existing: {violations.listed(others)}.",
-    )
-
-
 def regions_exist(given: TunnelInput) -> Violation | None:
     """Every region of the placement has an ExitNode."""
     placement = given.tunnel.spec.placement
@@ -145,3 +131,19 @@ def regions_exist(given: TunnelInput) -> Violation | None:
         f"No ExitNode of Fleet {given.fleet.name} is in {violations.listed(missing)}. "
         f"Existing regions: {violations.listed(given.regions)}.",
     )
+
+
+def tokens_exist(given: TunnelInput) -> Violation | None:
+    """Every AgentToken that a target names is there."""
+    return targets.token_exists(given.tunnel.namespace, given.primary, given.token_names)
+
+
+def services_exist(given: TunnelInput) -> Violation | None:
+    """Every Service that a target names is there."""
+    return targets.service_exists(given.tunnel.namespace, given.primary)
+
+
+def targets_are_allowed(given: TunnelInput) -> Violation | None:
+    """Exit nodes dial the addresses that are known."""
+    allowed = given.fleet.spec.targets.allowed_cidrs if given.fleet else ()
+    return targets.is_allowed(given.primary, allowed)

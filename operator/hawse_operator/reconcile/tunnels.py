@@ -16,7 +16,7 @@ from hawse_operator.dns import standing as standings
 from hawse_operator.k8s.resources import AGENT_TOKENS, TUNNELS
 from hawse_operator.policies import claims, hosts, readiness, serving, tunnels, violations
 from hawse_operator.policies.serving import Serving
-from hawse_operator.reconcile import claiming, hostnames, tunnel_certificates
+from hawse_operator.reconcile import claiming, hostnames, targets, tunnel_certificates
 from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.certificates import Certificate
 from hawse_operator.reconcile.context import Context
@@ -45,8 +45,8 @@ class Published:
     fleet: str
     uid: str
     obj: ir_pb2.Object
-    token: str | None
-    """AgentToken that its last good form names; None: it has none."""
+    leads_to: serving.Named | None
+    """What its last good form leads to; None: it has none."""
 
 
 class TunnelReconciler:
@@ -94,15 +94,15 @@ class TunnelReconciler:
         await self._write(given, claim, judgements)
         due = [context.settling_s] if context.settling_s else []
         due += [context.settings.secret_poll_s] if certificate else []
+        due += [again] if (again := targets.look_again_s(tunnel.namespace, given.primary)) else []
         due += [QUOTA_RETRY_S] if claims.is_over_quota(claim) else []
         due += [given.proof.again_after.total_seconds()] if given.proof else []
         return min(due, default=None)
 
     async def _gather(self, key: Key, tunnel: v1alpha1.Tunnel) -> tunnels.TunnelInput:
         world = self._context.world
-        agent = tunnel.spec.target.agent
-        token = world.token(tunnel.namespace, agent.token_ref.name) if agent else None
-        is_there = token is not None and not token.is_deleting
+        primary = await targets.gather(self._context, tunnel.namespace, tunnel.spec.target)
+        is_there = primary.token is not None and not primary.token.is_deleting
         others = () if is_there else world.cache[AGENT_TOKENS].select("namespace", tunnel.namespace)
         fleet, namespace = world.fleets().get(tunnel.spec.fleet_name), world.namespace(tunnel.namespace)
         hostname = proof = None
@@ -116,7 +116,7 @@ class TunnelReconciler:
             fleet=fleet,
             fleet_names=world.fleet_names(),
             namespace=namespace,
-            token=token,
+            primary=primary,
             token_names=tuple(body["metadata"]["name"] for body in others),
             hostname=hostname,
             domains=tuple(other.spec.domain for other in world.fleets().values()),
@@ -157,17 +157,16 @@ class TunnelReconciler:
             return
         tunnel = given.tunnel
         tunnel_certificates.publish(self._context, given.fleet.name, tunnel.uid, certificate)
-        if decided is Serving.OPEN and given.token is not None:
-            obj = translate.translate_tunnel(
-                tunnel, hostname=hostname, token_uid=given.token.uid, generation=claim.generation
-            )
-            token: str | None = given.token.name
+        target = targets.translated(tunnel.namespace, given.primary)
+        leads_to: serving.Named | None = None
+        if decided is Serving.OPEN and target is not None:
+            obj = translate.translate_tunnel(tunnel, hostname=hostname, target=target, generation=claim.generation)
+            leads_to = serving.named(tunnel.spec.dump())
         else:
             obj = translate.translate_closed_tunnel(
                 tunnel, hostname=hostname, generation=claim.generation, is_suspended=decided is Serving.SUSPENDED
             )
-            token = None
-        self._published[key] = Published(given.fleet.name, tunnel.uid, obj, token)
+        self._published[key] = Published(given.fleet.name, tunnel.uid, obj, leads_to)
         self._context.hub.publish(given.fleet.name, obj)
         self._context.first_round.done(key)
 
@@ -183,8 +182,7 @@ class TunnelReconciler:
         if published is None:
             self._context.first_round.done(key)
             return
-        named = (((body.get("spec") or {}).get("target") or {}).get("agent") or {}).get("tokenRef") or {}
-        if serving.keeps_last_good(published.token, named.get("name")):
+        if serving.keeps_last_good(published.leads_to, serving.named(body.get("spec") or {})):
             return
         obj = translate.close(published.obj)
         self._published[key] = Published(published.fleet, published.uid, obj, None)
@@ -259,9 +257,11 @@ class TunnelReconciler:
 
     def _judge_target(self, given: tunnels.TunnelInput) -> v1alpha1.Judgement:
         agent = given.tunnel.spec.target.agent
+        if agent is None:
+            return readiness.judge_dialled(given.tunnel.spec.target)
         judgement = readiness.judge_target(
             self._context.world.exit_nodes_serving(given.tunnel.uid),
-            token=agent.token_ref.name if agent else "",
+            token=agent.token_ref.name,
             settling=self._context.settling_s > 0 and given.tunnel.status.condition(Condition.TARGET_READY) is not None,
         )
         return statuses.kept_or_unknown(

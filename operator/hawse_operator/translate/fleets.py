@@ -36,5 +36,6 @@ def translate_fleet(fleet: v1alpha1.Fleet, addresses: Mapping[str, int] = Mappin
             else None,
             agent_addresses=shown,
             agent_tcp_ports=[addresses[address] for address in shown],
+            allowed_cidrs=spec.targets.allowed_cidrs,
         ),
     )

@@ -5,6 +5,7 @@ Whether a Tunnel is open is decided in policies.serving; whether it holds its na
 
 from hawse_api import names, v1alpha1
 from hawse_api.ir import ir_pb2
+from hawse_operator.translate import targets
 
 CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
 APP_PROTOCOLS = {
@@ -29,10 +30,12 @@ def url_of(hostname: str, fleet: v1alpha1.Fleet) -> str:
     return f"https://{hostname}/" if port == 443 else f"https://{hostname}:{port}/"
 
 
-def translate_tunnel(tunnel: v1alpha1.Tunnel, *, hostname: str, token_uid: str, generation: int) -> ir_pb2.Object:
+def translate_tunnel(
+    tunnel: v1alpha1.Tunnel, *, hostname: str, target: targets.Target, generation: int
+) -> ir_pb2.Object:
     """The Tunnel as it is served."""
     result = _base(tunnel, hostname, generation)
-    result.tunnel.agent.token_uid = token_uid
+    targets.set_target(result.tunnel, target)
     result.tunnel.app_protocol = APP_PROTOCOLS[tunnel.spec.target.app_protocol]
     traffic = tunnel.spec.traffic
     result.tunnel.max_concurrent = traffic.max_concurrent

@@ -16,7 +16,7 @@ from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
 from hawse_operator.policies import hosts
 from hawse_operator.policies.serving import Serving
-from hawse_operator.translate import agent_tokens, fleets, tunnels
+from hawse_operator.translate import agent_tokens, fleets, targets, tunnels
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*.in.yaml"))
@@ -31,9 +31,8 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
         hostname, generation = hosts.hostname_of(tunnel, fleet.spec.domain), case.get("holderGeneration", 1)
         serving = Serving[case.get("serving", "OPEN")]
         if serving is Serving.OPEN:
-            result.append(
-                tunnels.translate_tunnel(tunnel, hostname=hostname, token_uid=token.uid, generation=generation)
-            )
+            target = target_of(tunnel.spec.target, token.uid)
+            result.append(tunnels.translate_tunnel(tunnel, hostname=hostname, target=target, generation=generation))
         else:
             suspended = serving is Serving.SUSPENDED
             result.append(
@@ -42,6 +41,15 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
                 )
             )
     return result
+
+
+def target_of(target: v1alpha1.Target, token_uid: str) -> targets.Target:
+    """As reconcile.targets does; a Service is called like its namespace has it, at two addresses."""
+    if target.url:
+        return targets.url_target(target.url)
+    if target.service:
+        return targets.service_target(target.service.name, "team-a", addresses=["10.96.0.7", "fd00::7"], port=8080)
+    return targets.agent_target(token_uid)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name.removesuffix(".in.yaml"))

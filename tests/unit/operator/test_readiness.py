@@ -5,7 +5,7 @@ import pytest
 from hawse_api import v1alpha1
 from hawse_operator.policies import facts, readiness
 from hawse_operator.policies.facts import AckState, PodAck
-from support.objects import pod_body
+from support.objects import pod_body, tunnel
 
 IN_FORCE, PENDING, REFUSED, AWAY = AckState.IN_FORCE, AckState.PENDING, AckState.REFUSED, AckState.AWAY
 
@@ -139,3 +139,12 @@ def test_a_new_leader_does_not_take_back_what_was_in_force_while_acks_are_on_the
 @pytest.mark.parametrize(("state", "is_waiting"), [(PENDING, True), (AWAY, True), (IN_FORCE, False), (REFUSED, False)])
 def test_a_pod_that_has_said_nothing_is_waited_for(state: AckState, is_waiting: bool) -> None:
     assert readiness.is_waiting(acks(eu=IN_FORCE, us=state)) is is_waiting
+
+
+def test_a_target_that_exit_nodes_dial_waits_for_nobody() -> None:
+    url = tunnel(spec={"target": {"type": "URL", "url": "https://eu.example.com"}}).spec.target
+    service = tunnel(spec={"target": {"type": "Service", "service": {"name": "web", "port": 80}}}).spec.target
+    found = readiness.judge_dialled(url)
+    assert (found.status, found.reason) == ("True", "Dialled")
+    assert found.message == "Exit nodes dial https://eu.example.com for each visitor."
+    assert readiness.judge_dialled(service).message == "Exit nodes dial Service web for each visitor."

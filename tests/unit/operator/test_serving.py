@@ -1,11 +1,12 @@
 """What exit nodes are told: nothing is served under a name that is not held."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from hawse_api import names
-from hawse_operator.policies.serving import Serving, decide_serving, keeps_last_good
+from hawse_operator.policies.serving import Serving, decide_serving, keeps_last_good, named
 from hawse_operator.policies.violations import Violation
 
 BAD = (Violation(names.Reason.INVALID, "no"),)
@@ -46,10 +47,25 @@ def test_a_name_that_is_not_held_is_never_served(
     assert found is Serving.ABSENT
 
 
+AGENT = {"target": {"type": "Agent", "agent": {"tokenRef": {"name": "a"}}}}
+URL = {"target": {"type": "URL", "url": "https://a.example"}}
+
+
 @pytest.mark.parametrize(
-    ("last", "now", "expected"), [("a", "a", True), ("a", "b", False), ("a", None, False), (None, None, False)]
+    ("last", "now", "expected"),
+    [
+        (AGENT, AGENT, True),
+        (AGENT, {**AGENT, "suspend": "perhaps"}, True),
+        (AGENT, {"target": {"type": "Agent", "agent": {"tokenRef": {"name": "b"}}}}, False),
+        (AGENT, URL, False),
+        (AGENT, {}, False),
+        (AGENT, {"target": {"type": "Agent", "agent": "a"}}, False),
+        (URL, {"target": {"type": "URL", "url": "https://a.example/typo"}}, True),
+        (URL, AGENT, False),
+        (None, AGENT, False),
+    ],
 )
 def test_an_unreadable_spec_keeps_the_last_good_form_only_with_the_same_token(
-    last: str | None, now: object, expected: bool
+    last: Any, now: Any, expected: bool
 ) -> None:
-    assert keeps_last_good(last, now) is expected
+    assert keeps_last_good(named(last) if last else None, named(now)) is expected

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from hawse_api.names import Reason
-from hawse_operator.policies import facts, hosts, tunnels
+from hawse_operator.policies import facts, hosts, targets, tunnels
 from hawse_operator.policies.violations import Violation, collect, listed, to_judgement
 from support.objects import fleet, token, tunnel
 
 NAMESPACE = facts.Namespace("team-a", "uid-team-a", {"tier": "dev"})
-GOOD = tunnels.TunnelInput(tunnel(), fleet(), ("default",), NAMESPACE, token(), ("laptop",))
+TARGET = tunnel().spec.target
+GOOD = tunnels.TunnelInput(
+    tunnel(), fleet(), ("default",), NAMESPACE, targets.Destination(TARGET, token()), ("laptop",)
+)
 
 
 def allowing(**rule: Any) -> Any:
@@ -120,12 +123,12 @@ def test_all_violations_are_named_at_once() -> None:
     ("given", "message"),
     [
         pytest.param(
-            replace(GOOD, token=None, token_names=("staging", "ci")),
+            replace(GOOD, primary=targets.Destination(TARGET), token_names=("staging", "ci")),
             'AgentToken "laptop" does not exist in namespace team-a. Existing: ci, staging.',
             id="no such token",
         ),
         pytest.param(
-            replace(GOOD, token=token(deletionTimestamp="2026-03-01T00:00:00Z")),
+            replace(GOOD, primary=targets.Destination(TARGET, token(deletionTimestamp="2026-03-01T00:00:00Z"))),
             'AgentToken "laptop" does not exist in namespace team-a. Existing: none.',
             id="a token that is going",
         ),

@@ -89,6 +89,7 @@ impl Counters {
             bytes_out: read(&self.bytes_out),
             in_flight: read(&self.in_flight),
             queued: 0,
+            standby: None,
         }
     }
 }

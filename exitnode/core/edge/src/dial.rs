@@ -30,6 +30,11 @@ pub trait AppStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
     /// Asked before each further request on the connection, which may outlive the session of the agent that opened it.
     fn path(&self) -> Arc<dyn Path>;
+
+    /// The app itself is at the other end, not an agent: whatever breaks is the app's doing.
+    fn is_direct(&self) -> bool {
+        false
+    }
 }
 
 /// What a stream runs over, seen from the pool that keeps its connection to the app.

@@ -48,6 +48,7 @@ impl<D: Dialer> Edge<D> {
         match object.object {
             Some(object::Object::Fleet(fleet)) => {
                 self.shared.proxies.set(&fleet.proxies.unwrap_or_default())?;
+                self.shared.direct.allow(&fleet.allowed_cidrs)?;
                 // Agents come first where one port is both.
                 let at = if fleet.https_port == fleet.agents_port {
                     0
@@ -82,6 +83,7 @@ impl<D: Dialer> Edge<D> {
         if key == FLEET_KEY {
             self.shared.http3_port.store(0, Relaxed);
             self.shared.certificates.set_fleet(None);
+            let _ = self.shared.direct.allow(&[]); // nothing to be wrong about
         } else if let Some(uid) = key.strip_prefix(TUNNEL_PREFIX) {
             self.shared.routes.remove(uid);
         } else if let Some(id) = key.strip_prefix(MATERIAL_PREFIX) {

@@ -16,6 +16,9 @@ pub(crate) struct Fault {
     pub(crate) detail: Cow<'static, str>,
     /// For Retry-After; only sent with 503.
     pub(crate) retry_after: Option<Duration>,
+    /// The app has certainly seen nothing of the request: whoever has another app may send it there.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the hot standby, which comes next, needs it"))]
+    pub(crate) nothing_sent: bool,
 }
 
 impl Fault {
@@ -24,12 +27,20 @@ impl Fault {
             code,
             detail: detail.into(),
             retry_after: None,
+            nothing_sent: false,
         }
     }
 
     pub(crate) fn retry_after(self, after: Duration) -> Self {
         Self {
             retry_after: Some(after),
+            ..self
+        }
+    }
+
+    pub(crate) fn before_sending(self) -> Self {
+        Self {
+            nothing_sent: true,
             ..self
         }
     }

@@ -133,6 +133,18 @@ pub(crate) const TUNNEL_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const TUNNEL_QUEUE_RETRY: Duration = Duration::from_secs(5);
 /// Until a stream to the agent is open. Past it: 502, HAWSE-1013.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Until a URL's or a Service's address answers, and again for its TLS handshake; then its next address is tried.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// An answer of the resolver serves for this long, then the name of a target is looked up again.
+pub(crate) const RESOLVED_FOR: Duration = Duration::from_secs(5);
+/// The last answer serves for this long while the resolver gives none: a resolver that is away takes no target along.
+pub(crate) const RESOLVED_AT_MOST: Duration = Duration::from_secs(300);
+/// For one look-up.
+pub(crate) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Look-ups at once; more wait. Each blocks a thread, also after nobody waits for it.
+pub(crate) const RESOLVING: usize = 16;
+/// Addresses kept of one name.
+pub(crate) const RESOLVED_ADDRESSES: usize = 8;
 /// Until a pooled connection says that it can take a request; past it another is opened.
 pub(crate) const POOL_READY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections to the app kept for one tunnel; more are closed after their answer. With fewer than the requests at once

@@ -71,7 +71,7 @@ impl Listening {
     ) -> io::Result<Self> {
         let limits = Limits::of(options);
         let tasks = Tasks::default();
-        let upstream = Upstream::new(dialer, tasks.clone(), &shared.stalls, &limits);
+        let upstream = Upstream::new(dialer, tasks.clone(), &shared, &limits);
         let stack = stack::build(stack::Parts {
             shared: shared.clone(),
             limits: limits.clone(),

@@ -1,7 +1,7 @@
 //! Host name -> compiled tunnel. Each tunnel is swapped on its own; a request reads the table without a lock.
 //!
 //! Compiles `ir.Tunnel` (parse, don't validate) and keeps the last good form when an edit is refused, unless owner or
-//! token changed: then the tunnel is closed. Does not open streams; the pool of a tunnel lives here so that edits keep it.
+//! token changed: then the tunnel is closed. Does not open streams; the pools of a tunnel's endpoints live here so that edits keep them.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,19 +14,18 @@ use hawse_proto::{
     ir,
 };
 
-use crate::{counters::Counters, fault, gate::Gate, limits, upstream::Pool};
+use crate::{
+    counters::Counters,
+    endpoint::{AppProtocol, Endpoint, Side, Target},
+    fault,
+    gate::Gate,
+    limits,
+};
 
 /// Names that `ir.Tunnel.required_features` may hold. First light needs none.
 pub(crate) const FEATURES: &[&str] = &[];
 /// A host name is at most this long (RFC 1035).
 const HOST_BYTES: usize = 253;
-
-/// What the app behind a tunnel speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AppProtocol {
-    Http1,
-    H2c,
-}
 
 /// Every visitor gets this answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub(crate) struct Tunnel {
     pub(crate) hostname: String,
     /// `None`: the fleet's.
     pub(crate) certificate_id: Option<String>,
-    pub(crate) app_protocol: AppProtocol,
+    pub(crate) primary: Arc<Endpoint>,
     /// `None`: the exit node's own.
     pub(crate) request_timeout: Option<Duration>,
     /// `None`: the exit node's own.
@@ -50,7 +49,6 @@ pub(crate) struct Tunnel {
     pub(crate) closed: Option<Closed>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Gate,
-    pub(crate) pool: Arc<Pool>,
     owner: Owner,
 }
 
@@ -81,9 +79,10 @@ impl Routes {
     pub(crate) fn apply(&self, new: ir::Tunnel) -> Result<(), String> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.by_uid.pin().get(&new.uid).cloned();
-        let problems = problems(&new);
+        let mut problems = problems(&new);
         let missing = missing_features(&new);
-        if !problems.is_empty() || !missing.is_empty() {
+        let primary = primary(&new).map_err(|why| problems.push(why));
+        let (true, true, Ok(primary)) = (problems.is_empty(), missing.is_empty(), primary) else {
             let why = [problems, missing.clone()].concat().join("; ");
             if let Some(old) = old
                 && (!missing.is_empty() || old.owner != owner(&new))
@@ -91,14 +90,14 @@ impl Routes {
                 self.insert(shut(&old));
             }
             return Err(why);
-        }
+        };
         self.taken_by_newer(&new)?;
         if let Some(old) = &old
             && old.hostname != new.hostname
         {
             self.release(old);
         }
-        self.insert(compile(new, old.as_deref()));
+        self.insert(compile(new, primary, old.as_deref()));
         Ok(())
     }
 
@@ -106,7 +105,7 @@ impl Routes {
     pub(crate) fn remove(&self, uid: &str) {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = self.by_uid.pin().remove(uid) {
-            old.pool.close();
+            old.primary.pool.close();
             self.release(old);
         }
     }
@@ -114,7 +113,7 @@ impl Routes {
     /// Closes connections to apps that were idle for too long.
     pub(crate) fn sweep(&self, now: tokio::time::Instant) {
         for tunnel in self.by_uid.pin().values() {
-            tunnel.pool.sweep(now);
+            tunnel.primary.pool.sweep(now);
         }
     }
 
@@ -134,9 +133,9 @@ impl Routes {
         let tunnel = Arc::new(tunnel);
         let tunnels = self.by_uid.pin();
         if let Some(old) = tunnels.insert(tunnel.uid.clone(), tunnel.clone())
-            && !Arc::ptr_eq(&old.pool, &tunnel.pool)
+            && !Arc::ptr_eq(&old.primary, &tunnel.primary)
         {
-            old.pool.close();
+            old.primary.pool.close();
         }
         self.by_host.pin().insert(tunnel.hostname.clone(), tunnel);
     }
@@ -162,14 +161,32 @@ impl Routes {
 }
 
 fn owner(tunnel: &ir::Tunnel) -> Owner {
-    let token_uid = match &tunnel.target {
-        Some(ir::tunnel::Target::Agent(agent)) => agent.token_uid.clone(),
-        None => String::new(),
-    };
     Owner {
         namespace: tunnel.namespace.clone(),
-        token_uid,
+        token_uid: target(tunnel).token_uid().to_owned(),
         generation: tunnel.holder_generation,
+    }
+}
+
+/// Of a closed tunnel, which has none: agents that nobody is.
+fn target(tunnel: &ir::Tunnel) -> Target {
+    match &tunnel.target {
+        Some(ir::tunnel::Target::Agent(agent)) => Target::Agent(agent.clone()),
+        Some(ir::tunnel::Target::Direct(direct)) => Target::Direct(direct.clone()),
+        None => Target::Agent(ir::AgentTarget::default()),
+    }
+}
+
+fn primary(tunnel: &ir::Tunnel) -> Result<Endpoint, String> {
+    let app_protocol = app_protocol(tunnel.app_protocol)?;
+    Endpoint::new(&tunnel.uid, Side::Primary, target(tunnel), app_protocol)
+}
+
+fn app_protocol(number: i32) -> Result<AppProtocol, String> {
+    match ir::AppProtocol::try_from(number) {
+        Ok(ir::AppProtocol::H2c) => Ok(AppProtocol::H2c),
+        Ok(ir::AppProtocol::Http1 | ir::AppProtocol::Unspecified) => Ok(AppProtocol::Http1),
+        Err(_) => Err(format!("app protocol {number} is not known to this exit node")),
     }
 }
 
@@ -184,12 +201,6 @@ fn problems(tunnel: &ir::Tunnel) -> Vec<String> {
     }
     if tunnel.target.is_none() && tunnel.closed.is_none() {
         found.push("the tunnel leads nowhere that this exit node knows: it has no target".into());
-    }
-    if ir::AppProtocol::try_from(tunnel.app_protocol).is_err() {
-        found.push(format!(
-            "app protocol {} is not known to this exit node",
-            tunnel.app_protocol
-        ));
     }
     if tunnel.max_concurrent as usize > limits::TUNNEL_REQUESTS {
         let (wanted, most) = (tunnel.max_concurrent, limits::TUNNEL_REQUESTS);
@@ -222,18 +233,13 @@ fn is_hostname(name: &str) -> bool {
     name.len() <= HOST_BYTES && name.split('.').all(label)
 }
 
-fn compile(new: ir::Tunnel, old: Option<&Tunnel>) -> Tunnel {
+fn compile(new: ir::Tunnel, primary: Endpoint, old: Option<&Tunnel>) -> Tunnel {
     let owner = owner(&new);
-    let app_protocol = match ir::AppProtocol::try_from(new.app_protocol) {
-        Ok(ir::AppProtocol::H2c) => AppProtocol::H2c,
-        _ => AppProtocol::Http1,
-    };
     let timeouts = new.timeouts.unwrap_or_default();
     let ms = |value: u32| (value > 0).then(|| Duration::from_millis(value.into()));
     // Connections to the app of the last token are not this one's.
-    let pool = (old.filter(|old| old.owner == owner && old.app_protocol == app_protocol))
-        .map(|old| old.pool.clone())
-        .unwrap_or_default();
+    let kept = old.filter(|old| old.owner == owner && old.primary.is_like(&primary));
+    let primary = kept.map_or_else(|| Arc::new(primary), |old| old.primary.clone());
     let gate = old.map(|old| old.gate.clone()).unwrap_or_default();
     gate.set_most(match new.max_concurrent {
         0 => limits::TUNNEL_REQUESTS,
@@ -242,11 +248,10 @@ fn compile(new: ir::Tunnel, old: Option<&Tunnel>) -> Tunnel {
     Tunnel {
         counters: old.map(|old| old.counters.clone()).unwrap_or_default(),
         gate,
-        pool,
+        primary,
         uid: new.uid,
         hostname: new.hostname,
         certificate_id: Some(new.certificate_id).filter(|id| !id.is_empty()),
-        app_protocol,
         request_timeout: ms(timeouts.request_ms),
         idle_timeout: ms(timeouts.idle_ms),
         closed: new.closed.map(|closed| Closed {
@@ -264,7 +269,7 @@ fn shut(old: &Tunnel) -> Tunnel {
         uid: old.uid.clone(),
         hostname: old.hostname.clone(),
         certificate_id: old.certificate_id.clone(),
-        app_protocol: old.app_protocol,
+        primary: Arc::new(old.primary.unused()),
         request_timeout: old.request_timeout,
         idle_timeout: old.idle_timeout,
         closed: Some(Closed {
@@ -273,7 +278,6 @@ fn shut(old: &Tunnel) -> Tunnel {
         }),
         counters: old.counters.clone(),
         gate: old.gate.clone(),
-        pool: Arc::default(),
         owner: old.owner.clone(),
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     agents::Agents,
     certs::{Certificate, Certificates},
     counters::Totals,
+    direct::Direct,
     limits,
     proxies::Proxies,
     route::Routes,
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) stalls: Stalls,
     pub(crate) agents: Agents,
     pub(crate) proxies: Proxies,
+    pub(crate) direct: Direct,
     /// The fleet's public port of visitors, if HTTP/3 is there too; 0: it is not, or no fleet is known.
     pub(crate) http3_port: AtomicU32,
 }

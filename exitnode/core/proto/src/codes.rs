@@ -116,6 +116,13 @@ pub const METHOD_NOT_SUPPORTED: Code = Code {
     title: "CONNECT is not served here.",
 };
 
+/// The tunnel leads to an address that is not allowed.
+pub const TARGET_NOT_ALLOWED: Code = Code {
+    number: 1016,
+    status: 502,
+    title: "The tunnel leads to an address that is not allowed.",
+};
+
 /// No exit node could be reached.
 pub const NO_EXIT_NODE: Code = Code {
     number: 2001,
@@ -322,6 +329,7 @@ pub const ALL: &[Code] = &[
     AGENT_LOST,
     APP_INVALID,
     METHOD_NOT_SUPPORTED,
+    TARGET_NOT_ALLOWED,
     NO_EXIT_NODE,
     VERSION_MISMATCH,
     REVOKED,

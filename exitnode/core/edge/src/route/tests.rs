@@ -42,6 +42,63 @@ fn every_problem_of_a_tunnel_is_named_at_once() {
     }
 }
 
+fn url(scheme: &str, host: &str, port: u32, addresses: &[&str]) -> ir::Tunnel {
+    let direct = ir::UrlTarget {
+        scheme: scheme.into(),
+        host: host.into(),
+        port,
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+    };
+    ir::Tunnel {
+        target: Some(ir::tunnel::Target::Direct(direct)),
+        ..tunnel("u1", "shop.t.example")
+    }
+}
+
+#[test]
+fn a_url_that_cannot_be_dialled_is_refused_with_the_reason() {
+    for (bad, says) in [
+        (url("ftp", "a.example", 21, &[]), "scheme \"ftp\""),
+        (url("http", "a.example", 0, &[]), "0 is not a port"),
+        (url("http", "a.example", 65_536, &[]), "65536 is not a port"),
+        (url("http", "", 80, &[]), "not a host"),
+        (url("http", "user@a.example", 80, &[]), "not a host"),
+        (url("https", "not a name", 443, &[]), "certificate"),
+        (url("http", "web", 80, &["10.0.0"]), "address"),
+    ] {
+        let error = Routes::default().apply(bad).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn the_app_behind_a_url_gets_its_own_host_and_that_of_a_service_the_visitors() {
+    for (target, host) in [
+        (url("http", "a.example", 80, &[]), Some("a.example")),
+        (url("https", "a.example", 443, &[]), Some("a.example")),
+        (url("https", "a.example", 8443, &[]), Some("a.example:8443")),
+        (url("http", "2001:db8::1", 8080, &[]), Some("[2001:db8::1]:8080")),
+        (url("http", "web", 80, &["10.96.0.7"]), None),
+    ] {
+        let routes = Routes::default();
+        routes.apply(target).unwrap();
+        let found = routes.find("shop.t.example").unwrap();
+        assert_eq!(found.primary.host.as_deref(), host);
+    }
+}
+
+#[test]
+fn connections_to_another_url_are_not_kept() {
+    let routes = Routes::default();
+    let after = |tunnel| {
+        routes.apply(tunnel).unwrap();
+        routes.find("shop.t.example").unwrap().primary.clone()
+    };
+    let first = after(url("http", "a.example", 80, &[]));
+    assert!(Arc::ptr_eq(&first, &after(url("http", "a.example", 80, &[]))));
+    assert!(!Arc::ptr_eq(&first, &after(url("http", "b.example", 80, &[]))));
+}
+
 #[test]
 fn a_bad_edit_keeps_the_last_good_form() {
     let routes = Routes::default();
@@ -125,7 +182,7 @@ fn an_edit_keeps_counters_and_pool_but_another_token_gets_its_own_pool() {
     let second = routes.find("shop.t.example").unwrap();
     assert_eq!(second.request_timeout, Some(Duration::from_millis(500)));
     assert_eq!(second.idle_timeout, None);
-    assert!(Arc::ptr_eq(&first.pool, &second.pool) && Arc::ptr_eq(&first.counters, &second.counters));
+    assert!(Arc::ptr_eq(&first.primary, &second.primary) && Arc::ptr_eq(&first.counters, &second.counters));
     let target = Some(ir::tunnel::Target::Agent(ir::AgentTarget { token_uid: "t2".into() }));
     routes
         .apply(ir::Tunnel {
@@ -134,7 +191,7 @@ fn an_edit_keeps_counters_and_pool_but_another_token_gets_its_own_pool() {
         })
         .unwrap();
     let third = routes.find("shop.t.example").unwrap();
-    assert!(!Arc::ptr_eq(&first.pool, &third.pool) && Arc::ptr_eq(&first.counters, &third.counters));
+    assert!(!Arc::ptr_eq(&first.primary, &third.primary) && Arc::ptr_eq(&first.counters, &third.counters));
 }
 
 #[test]

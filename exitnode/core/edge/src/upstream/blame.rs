@@ -52,7 +52,7 @@ pub(super) fn cut_off(fate: &Fate) -> &'static Code {
 
 fn reset(number: u32) -> Fault {
     match fault::by_number(number) {
-        Some(code) if code.number == codes::APP_REFUSED.number => Fault::new(code, "Is it running?"),
+        Some(code) if code.number == codes::APP_REFUSED.number => Fault::new(code, "Is it running?").before_sending(),
         Some(code) => Fault::new(code, ""),
         None => Fault::agent_lost(format!("It gave the connection up (HAWSE-{number}).")),
     }

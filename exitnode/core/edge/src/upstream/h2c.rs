@@ -90,7 +90,7 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcom
 
 /// The tunnel's connection (true: it was there before). Cancel safe.
 async fn connect<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<(Channel, bool), Fault> {
-    let mut slot = about.tunnel.pool.h2c.lock().await;
+    let mut slot = about.endpoint.pool.h2c.lock().await;
     if let Some(channel) = slot.as_mut()
         && channel.is_usable()
     {
@@ -98,7 +98,7 @@ async fn connect<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<(Channel,
         return Ok((channel.clone(), true));
     }
     let channel = open(up, about).await?;
-    if !about.tunnel.pool.is_closed() {
+    if !about.endpoint.pool.is_closed() {
         *slot = Some(channel.clone());
     }
     Ok((channel, false))
@@ -106,7 +106,7 @@ async fn connect<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<(Channel,
 
 /// Drops a connection from the pool, unless it has a successor already.
 async fn forget(about: &About, channel: &Channel) {
-    let mut slot = about.tunnel.pool.h2c.lock().await;
+    let mut slot = about.endpoint.pool.h2c.lock().await;
     if slot
         .as_ref()
         .is_some_and(|held| Arc::ptr_eq(&held.alive, &channel.alive))
@@ -116,7 +116,7 @@ async fn forget(about: &About, channel: &Channel) {
 }
 
 async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fault> {
-    let stream = up.dial(&about.tunnel, &about.connection).await?;
+    let stream = up.dial(&about.endpoint, about.visitor).await?;
     let (fate, path) = (Arc::new(Fate::default()), stream.path());
     let io = TokioIo::new(Tracked::new(stream, fate.clone()));
     let (sender, connection) = Builder::new(Spawner(up.tasks.clone()))

@@ -24,6 +24,10 @@ pub(super) struct Told<'a> {
     pub(super) forwarded_for: Option<HeaderValue>,
     /// Host as the visitor wrote it.
     pub(super) authority: &'a str,
+    /// What the app gets as Host instead; `None`: the same.
+    pub(super) host: Option<&'a str>,
+    /// The app is spoken to over TLS.
+    pub(super) tls: bool,
     pub(super) request_id: &'a str,
 }
 
@@ -47,7 +51,7 @@ pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_
     // hyper answers 100 Continue as soon as the app's side takes the body: the expectation is met here.
     head.headers.remove(header::EXPECT);
     join_cookies(&mut head.headers);
-    let authority = told.authority;
+    let (host, tls) = (told.host.unwrap_or(told.authority), told.tls);
     tell(&mut head.headers, told)?;
     match towards {
         Towards::Http1 if wants_trailers => {
@@ -66,7 +70,7 @@ pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_
         }
         Towards::Http1 | Towards::H2c => {}
     }
-    address(head, towards, authority)?;
+    address(head, towards, host, tls)?;
     head.extensions.clear();
     Ok(())
 }
@@ -159,9 +163,9 @@ fn tell(headers: &mut HeaderMap, told: Told<'_>) -> Result<(), Fault> {
         headers.insert("x-forwarded-for", chain);
     }
     headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-    headers.insert("x-forwarded-host", authority.clone());
     headers.insert(visit::REQUEST_ID, value(told.request_id)?);
-    headers.insert(header::HOST, authority);
+    headers.insert(header::HOST, told.host.map_or_else(|| Ok(authority.clone()), value)?);
+    headers.insert("x-forwarded-host", authority);
     Ok(())
 }
 
@@ -170,7 +174,7 @@ fn value(text: &str) -> Result<HeaderValue, Fault> {
 }
 
 /// Target and version: path only in HTTP/1.1, scheme and authority in HTTP/2.
-fn address(head: &mut request::Parts, towards: Towards, authority: &str) -> Result<(), Fault> {
+fn address(head: &mut request::Parts, towards: Towards, host: &str, tls: bool) -> Result<(), Fault> {
     let mut parts = uri::Parts::default();
     parts.path_and_query = Some(
         head.uri
@@ -180,8 +184,8 @@ fn address(head: &mut request::Parts, towards: Towards, authority: &str) -> Resu
     );
     head.version = Version::HTTP_11;
     if towards == Towards::H2c {
-        parts.scheme = Some(uri::Scheme::HTTP);
-        parts.authority = authority.parse().ok();
+        parts.scheme = Some(if tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+        parts.authority = host.parse().ok();
         head.version = Version::HTTP_2;
         head.headers.remove(header::HOST);
     }

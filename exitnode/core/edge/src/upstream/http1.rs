@@ -88,7 +88,7 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcom
             "It switched protocols although nobody asked for it.",
         ));
     }
-    Ok(answer.into_response(about.tunnel.pool.clone()))
+    Ok(answer.into_response(about.endpoint.pool.clone()))
 }
 
 /// Rewrites the request for the app.
@@ -102,13 +102,17 @@ pub(super) fn prepare(routed: Routed, towards: Towards) -> Result<(About, Reques
         ticket: _,
     } = routed;
     let (mut head, body) = request.into_parts();
+    let endpoint = tunnel.primary.clone();
     let told = Told {
         forwarded_for: connection.forwarded_for(&head.headers),
         authority: &authority.text,
+        host: endpoint.host.as_deref(),
+        tls: endpoint.is_tls(),
         request_id: request_id.as_str(),
     };
     head::request(&mut head, towards, told)?;
-    Ok((About { connection, tunnel }, Request::from_parts(head, body)))
+    let visitor = connection.peer;
+    Ok((About { visitor, endpoint }, Request::from_parts(head, body)))
 }
 
 /// Sends a request and waits for the head of the answer. Not cancel safe: dropping it resets the stream, as it should.
@@ -122,7 +126,7 @@ pub(super) async fn exchange<D: Dialer>(
     let (head, body) = request.into_parts();
     let (body, sent) = sending::watch(body);
     let mut request = Request::from_parts(head, body);
-    let mut pool = Some(about.tunnel.pool.clone());
+    let mut pool = Some(about.endpoint.pool.clone());
     loop {
         let (mut channel, reused) = connect(up, about, pool.take(), may_repeat).await?;
         let copy = (reused && may_repeat).then(|| copy_of(&request));
@@ -170,7 +174,7 @@ async fn connect<D: Dialer>(
 }
 
 async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fault> {
-    let stream = up.dial(&about.tunnel, &about.connection).await?;
+    let stream = up.dial(&about.endpoint, about.visitor).await?;
     let unusable = |error| Fault::agent_lost(format!("The connection to it could not be used: {error}."));
     Channel::open(stream).await.map_err(unusable)
 }

@@ -17,6 +17,7 @@ mod stream;
 mod websocket;
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -24,25 +25,29 @@ use std::{
 
 use hawse_proto::codes;
 use http::{Response, header};
+use tokio::time::timeout;
 use tower::Service;
 
 pub(crate) use self::pool::Pool;
 use crate::{
     body::Body,
     dial::{DialError, Dialer},
+    direct::{Direct, Stream},
+    endpoint::{AppProtocol, Endpoint, Way},
     fault::Fault,
     layers::{Boxed, Outcome},
     limits::{self, Limits},
-    route::{AppProtocol, Tunnel},
+    shared::Shared,
     stalls::Stalls,
     tasks::Tasks,
-    visit::{Connection, Protocol, Routed},
+    visit::{Protocol, Routed},
 };
 
 /// See the module. Cheap to clone; one per listener.
 #[derive(Clone)]
 pub(crate) struct Upstream<D> {
     dialer: D,
+    direct: Direct,
     tasks: Tasks,
     stalls: Stalls,
     /// Of WebSockets, if the tunnel has no own.
@@ -51,27 +56,35 @@ pub(crate) struct Upstream<D> {
 }
 
 impl<D: Dialer> Upstream<D> {
-    pub(crate) fn new(dialer: D, tasks: Tasks, stalls: &Stalls, limits: &Limits) -> Self {
+    pub(crate) fn new(dialer: D, tasks: Tasks, shared: &Shared, limits: &Limits) -> Self {
         let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
         Self {
             dialer,
+            direct: shared.direct.clone(),
             tasks,
-            stalls: stalls.clone(),
+            stalls: shared.stalls.clone(),
             idle: limits.idle_timeout,
             random,
         }
     }
 
-    /// Opens a stream to the app. Cancel safe.
-    async fn dial(&self, tunnel: &Tunnel, connection: &Connection) -> Result<D::Stream, Fault> {
-        match tokio::time::timeout(limits::DIAL_TIMEOUT, self.dialer.open(&tunnel.uid, connection.peer)).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(DialError::NoAgent)) => Err(no_agent(self.dialer.last_seen(&tunnel.uid))),
-            Ok(Err(DialError::LinkLost(how))) => Err(Fault::agent_lost(how)),
-            Err(_) => Err(Fault::agent_lost(format!(
-                "The link opened no stream within {:?}.",
-                limits::DIAL_TIMEOUT
-            ))),
+    /// Opens a connection to the app on behalf of `visitor`. Cancel safe.
+    async fn dial(&self, endpoint: &Endpoint, visitor: SocketAddr) -> Result<Stream<D::Stream>, Fault> {
+        let opened = match &endpoint.way {
+            Way::Agent(uid) => timeout(limits::DIAL_TIMEOUT, self.dial_agent(uid, visitor)).await,
+            Way::Direct(site) => timeout(limits::DIAL_TIMEOUT, self.direct.open(site, endpoint.app_protocol)).await,
+        };
+        opened.unwrap_or_else(|_| {
+            let why = format!("There was no connection within {:?}.", limits::DIAL_TIMEOUT);
+            Err(Fault::agent_lost(why).before_sending())
+        })
+    }
+
+    async fn dial_agent(&self, uid: &str, visitor: SocketAddr) -> Result<Stream<D::Stream>, Fault> {
+        match self.dialer.open(uid, visitor).await {
+            Ok(stream) => Ok(Stream::Agent(stream)),
+            Err(DialError::NoAgent) => Err(no_agent(self.dialer.last_seen(uid)).before_sending()),
+            Err(DialError::LinkLost(how)) => Err(Fault::agent_lost(how).before_sending()),
         }
     }
 }
@@ -90,7 +103,7 @@ impl<D: Dialer> Service<Routed> for Upstream<D> {
         if asks_for_websocket(&routed) {
             return Box::pin(async move { websocket::serve(&this, routed).await });
         }
-        match routed.tunnel.app_protocol {
+        match routed.tunnel.primary.app_protocol {
             AppProtocol::Http1 => Box::pin(async move { http1::serve(&this, routed).await }),
             AppProtocol::H2c => Box::pin(async move { h2c::serve(&this, routed).await }),
         }
@@ -143,8 +156,9 @@ fn in_words(time: Duration) -> String {
 
 /// Everything the files below need of a routed request besides the request itself.
 struct About {
-    connection: Arc<Connection>,
-    tunnel: Arc<Tunnel>,
+    /// On whose behalf connections are opened.
+    visitor: SocketAddr,
+    endpoint: Arc<Endpoint>,
 }
 
 #[cfg(test)]

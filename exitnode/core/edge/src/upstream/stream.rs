@@ -61,9 +61,10 @@ impl Fate {
         }
     }
 
-    fn failed(&self, code: Option<u32>) {
-        self.reset_code.store(code.unwrap_or(0), Relaxed);
-        self.broken.store(true, Relaxed);
+    fn failed(&self, stream: &impl AppStream) {
+        self.reset_code.store(stream.reset_code().unwrap_or(0), Relaxed);
+        let what = if stream.is_direct() { &self.ended } else { &self.broken };
+        what.store(true, Relaxed);
     }
 }
 
@@ -81,7 +82,7 @@ impl<S: AppStream> Tracked<S> {
 
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
-            self.fate.failed(self.inner.reset_code());
+            self.fate.failed(&self.inner);
         }
         result
     }

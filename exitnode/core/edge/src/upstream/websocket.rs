@@ -32,7 +32,7 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed) -> Ou
             .headers_mut()
             .insert(header::SEC_WEBSOCKET_KEY, key(up.random)?);
     }
-    let (ticket, pool) = (routed.ticket.clone(), routed.tunnel.pool.clone());
+    let (ticket, connection) = (routed.ticket.clone(), routed.connection.clone());
     let idle = routed.tunnel.idle_timeout.unwrap_or(up.idle);
     let (about, request) = http1::prepare(routed, Towards::WebSocket)?;
     let mut answer = http1::exchange(up, &about, without_length(request)).await?;
@@ -45,7 +45,7 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed) -> Ou
                 format!("It answered {status} instead of opening the WebSocket."),
             ))
         } else {
-            Ok(answer.into_response(pool))
+            Ok(answer.into_response(about.endpoint.pool.clone()))
         };
     }
     if !answer
@@ -62,14 +62,14 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed) -> Ou
     let app = hyper::upgrade::on(&mut answer.response);
     let response = opened(&answer.response, over_h2);
     let channel = answer.into_channel();
-    about.connection.set_upgraded();
+    connection.set_upgraded();
     let spliced = Stalling::new(
         async move {
             if let Some((visitor, app)) = both(visitor, app, channel).await {
                 splice::run(TokioIo::new(visitor), TokioIo::new(app), idle, &ticket.tunnel.counters).await;
             }
             // The ticket counts it as in flight, the connection against the caps, until here.
-            drop((ticket, about));
+            drop((ticket, connection));
         },
         &up.stalls,
     );

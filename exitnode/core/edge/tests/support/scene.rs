@@ -139,6 +139,11 @@ impl Scene {
         self.dialer.0.moves.fetch_add(1, Relaxed);
     }
 
+    /// Where the app listens.
+    pub fn app_addr(&self) -> SocketAddr {
+        self.dialer.0.app
+    }
+
     /// Streams that the edge opened so far.
     pub fn opened(&self) -> usize {
         *self.dialer.0.opened.lock().unwrap()

@@ -180,6 +180,45 @@ pub struct TunnelCounters {
     /// Waiting for a place under the tunnel's concurrency limit.
     #[prost(uint64, tag = "8")]
     pub queued: u64,
+    /// Absent: the tunnel has no standby.
+    #[prost(message, optional, tag = "9")]
+    pub standby: ::core::option::Option<StandbyCounters>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StandbyCounters {
+    /// What answers now is the standby.
+    #[prost(bool, tag = "1")]
+    pub active: bool,
+    /// Requests that the standby answered.
+    #[prost(uint64, tag = "2")]
+    pub requests: u64,
+    /// Turns to the standby, and back.
+    #[prost(uint64, tag = "3")]
+    pub failovers: u64,
+    #[prost(uint64, tag = "4")]
+    pub failbacks: u64,
+    /// Requests that went to the other target after the first had failed them.
+    #[prost(uint64, tag = "5")]
+    pub repeated: u64,
+    #[prost(uint64, tag = "6")]
+    pub checks_passed: u64,
+    #[prost(uint64, tag = "7")]
+    pub checks_failed: u64,
+}
+/// Event "targets": what answers now, of every tunnel with a standby. The newest replaces all before.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Targets {
+    #[prost(message, repeated, tag = "1")]
+    pub targets: ::prost::alloc::vec::Vec<TargetTurned>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TargetTurned {
+    #[prost(string, tag = "1")]
+    pub tunnel_uid: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub standby: bool,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LinkStats {

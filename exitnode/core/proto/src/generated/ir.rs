@@ -37,6 +37,9 @@ pub struct Fleet {
     /// Material id of the wildcard certificate, e.g. "certificate/fleet-default".
     #[prost(string, tag = "5")]
     pub certificate_id: ::prost::alloc::string::String,
+    /// Networks that URL and Service targets may lead to although such addresses are refused otherwise: "10.20.0.0/16".
+    #[prost(string, repeated, tag = "6")]
+    pub allowed_cidrs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Load balancers in front of the exit nodes.
     #[prost(message, optional, tag = "7")]
     pub proxies: ::core::option::Option<Proxies>,
@@ -98,7 +101,10 @@ pub struct Tunnel {
     /// Material id of a certificate for this host name alone ("certificate/tunnel-<uid>"); empty: the fleet's.
     #[prost(string, tag = "12")]
     pub certificate_id: ::prost::alloc::string::String,
-    #[prost(oneof = "tunnel::Target", tags = "7")]
+    /// Takes over when the target fails, decided by each exit node alone.
+    #[prost(message, optional, tag = "14")]
+    pub standby: ::core::option::Option<Standby>,
+    #[prost(oneof = "tunnel::Target", tags = "7, 13")]
     pub target: ::core::option::Option<tunnel::Target>,
 }
 /// Nested message and enum types in `Tunnel`.
@@ -107,6 +113,9 @@ pub mod tunnel {
     pub enum Target {
         #[prost(message, tag = "7")]
         Agent(super::AgentTarget),
+        /// An app that the exit node dials itself.
+        #[prost(message, tag = "13")]
+        Direct(super::UrlTarget),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -114,6 +123,61 @@ pub struct AgentTarget {
     /// Agents enrolled with this token may serve the tunnel.
     #[prost(string, tag = "1")]
     pub token_uid: ::prost::alloc::string::String,
+}
+/// A URL or a Service of the cluster.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UrlTarget {
+    /// "http" or "https"
+    #[prost(string, tag = "1")]
+    pub scheme: ::prost::alloc::string::String,
+    /// Host name or IP address; what an https target's certificate has to name.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// Of a Service: its ClusterIPs, read by the operator; the app then sees the visitor's Host. Empty: the exit node resolves
+    /// `host`, which the app sees as Host.
+    #[prost(string, repeated, tag = "4")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Where requests go while the target is down, and how that is found out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Standby {
+    #[prost(enumeration = "AppProtocol", tag = "3")]
+    pub app_protocol: i32,
+    #[prost(message, optional, tag = "4")]
+    pub health_check: ::core::option::Option<HealthCheck>,
+    /// The target has to have been healthy for so long again before requests go back to it.
+    #[prost(uint32, tag = "5")]
+    pub failback_ms: u32,
+    #[prost(oneof = "standby::Target", tags = "1, 2")]
+    pub target: ::core::option::Option<standby::Target>,
+}
+/// Nested message and enum types in `Standby`.
+pub mod standby {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Target {
+        /// Agents of this token register the tunnel "<uid>/standby".
+        #[prost(message, tag = "1")]
+        Agent(super::AgentTarget),
+        #[prost(message, tag = "2")]
+        Direct(super::UrlTarget),
+    }
+}
+/// Of the target, not of the standby.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheck {
+    /// Any status below 500 is healthy.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub interval_ms: u32,
+    #[prost(uint32, tag = "3")]
+    pub timeout_ms: u32,
+    #[prost(uint32, tag = "4")]
+    pub unhealthy_threshold: u32,
+    #[prost(uint32, tag = "5")]
+    pub healthy_threshold: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Timeouts {

@@ -7,6 +7,8 @@ fn rewritten(towards: Towards, request: http::request::Builder) -> request::Part
     let told = Told {
         forwarded_for: Some(HeaderValue::from_static("203.0.113.7")),
         authority: "Shop.example:443",
+        host: None,
+        tls: false,
         request_id: "id1",
     };
     super::request(&mut head, towards, told).unwrap();
@@ -158,4 +160,26 @@ fn trailers_cannot_speak_for_the_edge() {
     }
     trailers(&mut fields);
     assert_eq!(text(&fields), ["x-sum: 1"]);
+}
+
+#[test]
+fn the_app_behind_a_url_is_asked_under_its_own_host_and_told_the_public_one() {
+    for (towards, uri) in [(Towards::Http1, "/a?b"), (Towards::H2c, "https://app.example:8443/a?b")] {
+        let (mut head, ()) = http::Request::get("https://shop.t.example/a?b")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let told = Told {
+            forwarded_for: None,
+            authority: "shop.t.example",
+            host: Some("app.example:8443"),
+            tls: true,
+            request_id: "id1",
+        };
+        super::request(&mut head, towards, told).unwrap();
+        assert_eq!(head.uri, uri);
+        assert_eq!(head.headers["x-forwarded-host"], "shop.t.example");
+        let host = head.headers.get("host").map(|host| host.to_str().unwrap());
+        assert_eq!(host, (towards == Towards::Http1).then_some("app.example:8443"));
+    }
 }

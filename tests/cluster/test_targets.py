@@ -1,0 +1,97 @@
+"""Tunnels that lead to a Service and to a URL, with the chart's operator and a real exit node."""
+
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.cluster import build_deployment, build_service, build_web_pod, new_cluster
+from support.operator import FLEET, SYSTEM, Api, exit_node, namespace, token, tunnel, wait_for
+
+pytestmark = pytest.mark.timeout(900)  # a cold machine builds Helm first
+ROOT = Path(__file__).parents[2]
+CLUSTER_IPS = "127.96.0.0/11"
+"""Of the embedded cluster; a real one's lie in a private range, which Services may have."""
+
+
+def in_team(*bodies: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**body, "metadata": {**body["metadata"], "namespace": "team-a"}} for body in bodies]
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with new_cluster(tmp_path_factory.mktemp("targets")) as cluster:
+        api = Api(cluster)
+        api.apply(namespace(SYSTEM))
+        chart, images = str(ROOT / "charts" / "hawse"), "image.tag=,exitNode.image.tag="
+        cluster.helm("install", "hawse", chart, "-n", SYSTEM, "--set", images, "--timeout", "90s")
+        cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/hawse-operator", "--timeout=90s", timeout_s=100)
+        spec: dict[str, Any] = {**FLEET["spec"], "targets": {"allowedCIDRs": [CLUSTER_IPS]}}  # type: ignore[dict-item]
+        api.apply({**FLEET, "spec": spec}, exit_node("eu-1", "eu-west"), namespace("team-a"), token("laptop", "team-a"))
+        api.apply(*in_team(build_deployment("web", 1, build_web_pod()), build_service("web")))
+        cluster.kubectl("-n", "team-a", "wait", "--for=condition=Available", "deployment/web", "--timeout=60s")
+        wait_for("eu-1 is ready", lambda: is_ready(api, "eu-1"), timeout_s=90.0)
+        yield api
+
+
+def is_ready(api: Api, exit_node_name: str) -> bool:
+    return api.condition("exitnode", exit_node_name, "Ready").get("status") == "True"
+
+
+def visit(api: Api, name: str) -> httpx.Response:
+    """GET / at the exit node's pod. Its certificate is the operator's own."""
+    (pod,) = api.list("pods", "-n", SYSTEM, "-l", "hawse.dev/exit-node=eu-1")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    host = f"{name}.tunnels.example.com"
+    with httpx.Client(verify=context, trust_env=False, timeout=20.0) as client:
+        url = f"https://{pod['status']['podIP']}:8443/"
+        return client.get(url, headers={"host": host}, extensions={"sni_hostname": host})
+
+
+def service(name: str, port: int | str = "http") -> dict[str, Any]:
+    return {"type": "Service", "service": {"name": name, "port": port}}
+
+
+def test_a_tunnel_leads_to_a_service_without_any_agent(api: Api) -> None:
+    api.apply(tunnel("web", "team-a", target=service("web")))
+    api.wait_reason("tunnel", "web", "Ready", "Ready", "team-a")
+    assert api.condition("tunnel", "web", "TargetReady", "team-a")["reason"] == "Dialled"
+    answer = visit(api, "web")
+    assert (answer.status_code, answer.text.startswith("web-")) == (200, True), answer.text
+
+
+def test_a_service_that_comes_later_is_found(api: Api) -> None:
+    api.apply(tunnel("late", "team-a", target=service("late", 8080)))
+    refused = api.wait_reason("tunnel", "late", "ResolvedRefs", "ServiceNotFound", "team-a")
+    assert refused["message"] == 'Service "late" does not exist in namespace team-a.'
+    body = build_service("late")
+    body["spec"]["selector"] = {"app": "web"}
+    api.apply(*in_team(body))
+    api.wait_reason("tunnel", "late", "Programmed", "Programmed", "team-a")
+    answer = visit(api, "late")
+    assert answer.text.startswith("web-"), answer.text
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254", "http://127.0.0.1:8441", "https://[::1]"])
+def test_a_url_into_the_cluster_is_refused_with_the_reason(api: Api, url: str) -> None:
+    api.apply(tunnel("inside", "team-a", target={"type": "URL", "url": url}))
+
+    def is_named() -> bool:
+        found = api.condition("tunnel", "inside", "ResolvedRefs", "team-a")
+        return found.get("reason") == "TargetNotAllowed" and url in found["message"]
+
+    wait_for("it is refused", is_named)
+
+
+def test_a_name_that_leads_into_the_cluster_is_refused_by_the_exit_node(api: Api) -> None:
+    api.apply(tunnel("rebound", "team-a", target={"type": "URL", "url": "http://localhost:8441"}))
+    api.wait_reason("tunnel", "rebound", "Programmed", "Programmed", "team-a")
+    answer = visit(api, "rebound")
+    assert (answer.status_code, answer.headers["x-hawse-error"]) == (502, "HAWSE-1016"), json.dumps(
+        dict(answer.headers)
+    )
