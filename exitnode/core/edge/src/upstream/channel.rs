@@ -56,6 +56,7 @@ enum Driver {
 }
 
 impl Channel {
+    /// HTTP/1.1 on a new stream; sends nothing yet. Cancel safe: the stream is reset.
     pub(super) async fn open(stream: impl AppStream) -> hyper::Result<Self> {
         let (fate, path) = (Arc::new(Fate::default()), stream.path());
         let io = TokioIo::new(Tracked::new(stream, fate.clone()));
