@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! python.rs (feature `python`) -> node.rs -> visitors.rs -> hawse_edge, hawse_tunnel
-//!                                   └─────> bridge.rs
+//!                                   └─────> bridge.rs          memory.rs: where all of it has its memory from
 //! ```
 //!
 //! Nothing here looks at a byte of traffic or decides anything about it.
@@ -11,5 +11,6 @@ pub mod bridge;
 pub mod node;
 pub mod visitors;
 
+mod memory;
 #[cfg(feature = "python")]
 mod python;

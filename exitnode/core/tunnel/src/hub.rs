@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::fault::link_down;
 use crate::identity::{Identity, IdentityError};
 use crate::limits::{AGENTS_RETURN, CLOSE_GRACE, TUNNELS_PER_LINK};
-use crate::link::{Control, Link, Path, run_control};
+use crate::link::{Link, Path, run_control};
 use crate::sessions::{LinkId, Sessions};
 use crate::stream::{self, AppStream, OpenError};
 use crate::transport::{Connection, Stream};
@@ -190,7 +190,20 @@ impl Tunnel {
     }
 
     /// Runs a link until it is over: frames, on the agent's side streams, and the two events. Not cancel safe.
-    pub(crate) async fn run(&self, connected: Connected) {
+    pub(crate) fn run(&self, connected: Connected) -> impl Future<Output = ()> + Send + '_ {
+        let connection = connected.connection.clone();
+        let mut begun = self.begin(connected); // not within the future, which would keep room for it
+        async move {
+            if let Some((registered, control)) = &mut begun {
+                self.drive(registered, control).await;
+            }
+            drop(begun); // reports that the link is down
+            connection.settled().await;
+        }
+    }
+
+    /// Puts a new link into the tables and reports it; `None`: everything is closing.
+    fn begin(&self, connected: Connected) -> Option<(Registered<'_>, Stream)> {
         let Connected {
             connection,
             control,
@@ -203,43 +216,41 @@ impl Tunnel {
             (tls::ALPN_LINK, Side::Agent(_)) => Role::Agent,
             _ => Role::Enrolment,
         };
-        let (link, control) = Link::new(id, connection.clone(), control);
+        let link = Link::new(id, connection);
         if !self.add(link.clone(), side) {
             link.abort(0, "closing");
-            return connection.settled().await;
+            return None;
         }
         let registered = Registered {
             tunnel: self,
-            link: link.clone(),
+            link,
+            role,
             down: None,
         };
         self.events.link_up(id, up);
-        self.drive(registered, control, role).await;
-        connection.settled().await;
+        Some((registered, control))
     }
 
-    async fn drive(&self, mut registered: Registered<'_>, control: Control, role: Role) {
-        let link = registered.link.clone();
+    async fn drive(&self, registered: &mut Registered<'_>, control: &mut Stream) {
+        let (link, role) = (&registered.link, registered.role);
         let streams = async {
             if role == Role::Agent {
-                agent::serve_streams(&link).await;
+                // On the heap: an exit node's link needs no room for it.
+                Box::pin(agent::serve_streams(link)).await;
             }
         };
         let ended = async {
-            let end = link.connection.closed().await;
+            let end = tokio::select! {
+                end = link.connection.closed() => end,
+                () = await_death(link, role) => link.connection.closed().await,
+            };
             let mut state = self.state();
             state.sessions.unbind(link.id, Instant::now().into_std());
             link.leave();
             drop(state);
             end
         };
-        let watched = async {
-            tokio::select! {
-                () = await_death(&link, role) => {}
-                _ = link.connection.closed() => {}
-            }
-        };
-        let ((), (), (), end) = tokio::join!(run_control(&link, control, &*self.events), streams, watched, ended);
+        let ((), (), end) = tokio::join!(run_control(link, control, &*self.events), streams, ended);
         registered.down = Some(link_down(end, link.closed_with()));
     }
 
@@ -337,6 +348,7 @@ async fn await_death(link: &Link, role: Role) {
 struct Registered<'a> {
     tunnel: &'a Tunnel,
     link: Arc<Link>,
+    role: Role,
     down: Option<LinkDown>,
 }
 

@@ -9,6 +9,7 @@
 //! agent.rs    agent: a stream becomes a TCP connection         splice.rs     bytes both ways, half-close kept
 //! transport/  what links run over: QUIC, or HTTP/2 on TCP      socket.rs     UDP and TCP sockets, set up
 //! probe.rs    is a silent link dead? (pure)                    pulse.rs      asks it, and leaves it
+//! batches.rs  idle QUIC links stay small                       outbox.rs     frames that wait to be sent
 //! reset.rs    what a restarted exit node proves itself by
 //! ```
 //!
@@ -17,12 +18,14 @@
 
 mod admission;
 mod agent;
+mod batches;
 mod dial;
 mod fault;
 mod hub;
 mod identity;
 pub mod limits;
 mod link;
+mod outbox;
 mod probe;
 mod pulse;
 mod reset;

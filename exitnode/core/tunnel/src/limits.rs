@@ -49,6 +49,10 @@ pub const STREAMS_OF_AGENT: u32 = 1;
 /// Kernel buffers of a UDP socket, bytes, as far as the kernel allows. Past it: packets are dropped and sent again.
 pub const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
+/// Turns in which a QUIC connection has sent more than one datagram, until it hands them to the kernel in batches: its buffer for
+/// them takes 12 kB, which idle links need not have. The handshake has two; any traffic has these within milliseconds.
+pub const BURSTS_BEFORE_BATCHES: u32 = 8;
+
 /// How often the dialing side says something on a link that hears nothing; also keeps NATs open. The exit node's probes come
 /// sooner, so that only one without probes is asked. Below half of `SILENCE`, so that one of them may be lost.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);

@@ -12,11 +12,12 @@ use bytes::{Bytes, BytesMut};
 use hawse_proto::core::LinkStats;
 use hawse_proto::frame::{self, FrameDecoder, FrameError};
 use hawse_proto::{codes, limits::FRAME_MAX_BYTES};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::hub::Events;
-use crate::limits::{CLOSE_GRACE, CLOSE_LEAST, CLOSE_ROUND_TRIPS, FRAMES_RECEIVED, FRAMES_TO_SEND, STREAMS_PER_LINK};
+use crate::limits::{CLOSE_GRACE, CLOSE_LEAST, CLOSE_ROUND_TRIPS, FRAMES_RECEIVED, STREAMS_PER_LINK};
+use crate::outbox::Outbox;
 use crate::sessions::LinkId;
 use crate::transport::{Broken, Connection, RecvHalf, SendHalf, Stream};
 
@@ -55,7 +56,7 @@ pub(crate) struct Link {
     pub(crate) left_one: Notify,
     /// Exit node: room for streams of visitors; one more is left for a probe.
     pub(crate) room: Arc<Semaphore>,
-    outbox: mpsc::Sender<Outgoing>,
+    outbox: Outbox<Outgoing>,
     /// What we close with; set once.
     closing: OnceLock<Closing>,
 }
@@ -93,18 +94,9 @@ pub(crate) struct Closing {
     pub(crate) lost: bool,
 }
 
-/// The control stream, and the queue towards it: owned by the task of the link.
-#[derive(Debug)]
-pub(crate) struct Control {
-    send: SendHalf,
-    recv: RecvHalf,
-    outbox: mpsc::Receiver<Outgoing>,
-}
-
 impl Link {
-    pub(crate) fn new(id: LinkId, connection: Connection, (send, recv): Stream) -> (Arc<Self>, Control) {
-        let (outbox, queue) = mpsc::channel(FRAMES_TO_SEND);
-        let link = Self {
+    pub(crate) fn new(id: LinkId, connection: Connection) -> Arc<Self> {
+        Arc::new(Self {
             id,
             connection,
             counters: Arc::default(),
@@ -113,17 +105,9 @@ impl Link {
             left: AtomicU64::new(0),
             left_one: Notify::new(),
             room: Arc::new(Semaphore::new(STREAMS_PER_LINK as usize - 1)),
-            outbox,
+            outbox: Outbox::new(),
             closing: OnceLock::new(),
-        };
-        (
-            Arc::new(link),
-            Control {
-                send,
-                recv,
-                outbox: queue,
-            },
-        )
+        })
     }
 
     /// Queues a frame. A full queue means that the peer does not read: the link is closed.
@@ -133,7 +117,7 @@ impl Link {
     pub(crate) fn send(&self, frame: &[u8]) -> Result<(), FrameError> {
         let mut out = BytesMut::new();
         frame::put(frame, &mut out)?;
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.outbox.try_send(Outgoing::Frame(out.freeze())) {
+        if !self.outbox.put(Outgoing::Frame(out.freeze())) {
             self.abort(codes::OVERLOADED.number, "the peer does not read its control stream");
         }
         Ok(())
@@ -141,7 +125,7 @@ impl Link {
 
     /// Closes after the queued frames were received, or after `CLOSE_GRACE`.
     pub(crate) fn close(&self, code: u32, reason: &str) {
-        if self.decide(code, reason.to_owned(), false) && self.outbox.try_send(Outgoing::Close).is_err() {
+        if self.decide(code, reason.to_owned(), false) && !self.outbox.put(Outgoing::Close) {
             self.finish();
         }
     }
@@ -204,24 +188,24 @@ impl Link {
 
 /// Carries frames both ways until the connection is over and everything that had arrived was handed on.
 /// Not cancel safe: frames that were read are lost.
-pub(crate) async fn run_control(link: &Link, control: Control, events: &dyn Events) {
-    let Control { send, recv, outbox } = control;
-    tokio::join!(read_frames(link, recv, events), write_frames(link, send, outbox));
+pub(crate) async fn run_control(link: &Link, (send, recv): &mut Stream, events: &dyn Events) {
+    tokio::join!(read_frames(link, recv, events), write_frames(link, send));
 }
 
-async fn write_frames(link: &Link, mut send: SendHalf, mut outbox: mpsc::Receiver<Outgoing>) {
+async fn write_frames(link: &Link, send: &mut SendHalf) {
     loop {
         let next = tokio::select! {
-            next = outbox.recv() => next,
+            next = link.outbox.take() => next,
             _ = link.connection.closed() => return,
         };
         match next {
-            Some(Outgoing::Frame(frame)) => {
-                if send.write(frame).await.is_err() {
+            // On the heap: an idle link writes nothing.
+            Outgoing::Frame(frame) => {
+                if Box::pin(send.write(frame)).await.is_err() {
                     return link.abort(codes::BAD_FRAME.number, "the peer has stopped its control stream");
                 }
             }
-            Some(Outgoing::Close) | None => break,
+            Outgoing::Close => break,
         }
     }
     // A live peer acknowledges within a round trip. One that is dead must not keep its streams for the whole grace: its
@@ -232,12 +216,12 @@ async fn write_frames(link: &Link, mut send: SendHalf, mut outbox: mpsc::Receive
 }
 
 /// Goes on reading what had arrived when the connection closed: a peer says why and closes at once.
-async fn read_frames(link: &Link, mut recv: RecvHalf, events: &dyn Events) {
+async fn read_frames(link: &Link, recv: &mut RecvHalf, events: &dyn Events) {
     let (mut decoder, credits) = (FrameDecoder::default(), Arc::new(Semaphore::new(FRAMES_RECEIVED)));
     loop {
         let mut input = match recv.read(FRAME_MAX_BYTES).await {
             Ok(Some(bytes)) => bytes,
-            Ok(None) if decoder.is_idle() => return await_close(link).await,
+            Ok(None) if decoder.is_idle() => return Box::pin(await_close(link)).await,
             Ok(None) | Err(Broken::Given(_)) => {
                 return link.abort(codes::BAD_FRAME.number, "the control stream ended within a frame");
             }

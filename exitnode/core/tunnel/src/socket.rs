@@ -5,11 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, ServerConfig};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use tokio::net::TcpStream;
 
+use crate::batches::Tasks;
 use crate::limits::{UDP_BUFFER_BYTES, UNACKNOWLEDGED, UNSENT_BYTES};
 
 /// An endpoint that dials. Must be called within the runtime.
@@ -23,7 +24,7 @@ pub(crate) fn accepting(address: SocketAddr, config: EndpointConfig, server: Ser
 }
 
 fn endpoint(address: SocketAddr, config: EndpointConfig, server: Option<ServerConfig>) -> io::Result<Endpoint> {
-    Endpoint::new(config, server, bind(address)?, Arc::new(TokioRuntime))
+    Endpoint::new(config, server, bind(address)?, Arc::new(Tasks))
 }
 
 /// Any address of the family of `peer`.

@@ -8,6 +8,7 @@ mod quic;
 mod tcp;
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -145,21 +146,24 @@ impl Host {
         self.tunnel.handshakes_failed.fetch_add(1, Relaxed);
     }
 
-    /// Runs a connection that has its control stream until it is over.
-    async fn run(&self, connected: Connected) {
-        let enrols = connected.up.alpn == tls::ALPN_ENROL;
-        let connection = connected.connection.clone();
-        // On the heap: it lives long, and what came before it does not.
-        let link = Box::pin(self.tunnel.run(connected));
-        if !enrols {
-            return link.await;
+    /// Runs a connection that has its control stream until it is over. On the heap: it lives long, and what came before
+    /// it does not.
+    fn run(&self, connected: Connected) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        if connected.up.alpn == tls::ALPN_ENROL {
+            Box::pin(self.run_enrolment(connected))
+        } else {
+            Box::pin(self.tunnel.run(connected))
         }
+    }
+
+    async fn run_enrolment(&self, connected: Connected) {
+        let connection = connected.connection.clone();
         let deadline = async {
             if timeout(ENROL_LIFETIME, connection.closed()).await.is_err() {
                 refuse(&connection, &codes::TOO_MANY_ATTEMPTS);
             }
         };
-        tokio::join!(link, deadline);
+        tokio::join!(self.tunnel.run(connected), deadline);
     }
 
     /// What the handshake proved. rustls verified a certificate if there was one; here it is required where it has to be.
@@ -214,9 +218,12 @@ impl Place {
         }
     }
 
-    fn promote(&mut self, to: Phase) -> bool {
-        self.phase = to;
-        lock(&self.admission).promote(to)
+    /// The handshake is done: takes a place for what it became, if there is room.
+    fn enter(&mut self, identified: Result<LinkUp, codes::Code>) -> Result<LinkUp, codes::Code> {
+        let up = identified?;
+        self.phase = Phase::of(up.alpn == tls::ALPN_ENROL);
+        let has_room = lock(&self.admission).promote(self.phase);
+        has_room.then_some(up).ok_or(codes::OVERLOADED)
     }
 }
 

@@ -1,53 +1,73 @@
 //! An agent that came over QUIC.
 
-use hawse_proto::codes;
-use hawse_proto::core::Transport;
+use hawse_proto::codes::{self, Code};
+use hawse_proto::core::{LinkUp, Transport};
 use quinn::Incoming;
 use tokio::time::timeout;
 
 use super::{Host, Place, Proved, refuse};
-use crate::admission::Phase;
 use crate::hub::{Connected, Side};
 use crate::limits::{CONTROL_TIMEOUT, HANDSHAKE_TIMEOUT};
-use crate::tls::{self, peer_chain};
+use crate::tls::peer_chain;
 use crate::transport::Connection;
 
 /// From the first packet to the end of the link. Not cancel safe: dropping it ends the link.
-pub(super) async fn welcome(host: Host, incoming: Incoming, mut place: Place) {
-    let Some(quic) = handshake(incoming).await else {
-        return host.handshake_failed();
-    };
-    let (alpn, chain) = (alpn(&quic), peer_chain(&quic));
-    let identified = host.identify(Proved {
-        alpn: &alpn,
-        leaf: chain.first(),
-        remote: quic.remote_address(),
-        transport: Transport::Quic,
-    });
-    let connection = Connection::Quic(quic);
-    let up = match identified {
-        Ok(up) => up,
-        Err(refusal) => return refuse(&connection, &refusal),
-    };
-    if !place.promote(Phase::of(up.alpn == tls::ALPN_ENROL)) {
-        return refuse(&connection, &codes::OVERLOADED);
+pub(super) fn welcome(host: Host, incoming: Incoming, place: Place) -> impl Future<Output = ()> + Send + 'static {
+    // On the heap: it is over soon, and the link's task need not keep room for it.
+    let connecting = Box::pin(connect(host.clone(), incoming, place));
+    async move {
+        if let Some((_place, connected)) = connecting.await {
+            host.run(connected).await;
+        }
     }
-    let Ok(Some(control)) = timeout(CONTROL_TIMEOUT, connection.accept()).await else {
-        return refuse(&connection, &codes::BAD_FRAME);
+}
+
+/// Up to the control stream; `None`: it was refused, or gave up.
+async fn connect(host: Host, incoming: Incoming, mut place: Place) -> Option<(Place, Connected)> {
+    let Some(quic) = handshake(incoming).await else {
+        host.handshake_failed();
+        return None;
     };
-    let side = Side::ExitNode;
-    host.run(Connected {
-        connection,
-        control,
-        up,
-        side,
-    })
-    .await;
+    let identified = identify(&host, &quic);
+    let connection = Connection::Quic(quic);
+    let accepted = match place.enter(identified) {
+        Ok(up) => {
+            let control = timeout(CONTROL_TIMEOUT, connection.accept()).await.ok().flatten();
+            control.map(|control| (up, control)).ok_or(codes::BAD_FRAME)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match accepted {
+        Ok((up, control)) => {
+            let side = Side::ExitNode;
+            let connected = Connected {
+                connection,
+                control,
+                up,
+                side,
+            };
+            Some((place, connected))
+        }
+        Err(refusal) => {
+            refuse(&connection, &refusal);
+            None
+        }
+    }
 }
 
 async fn handshake(incoming: Incoming) -> Option<quinn::Connection> {
     let connecting = incoming.accept().ok()?;
     timeout(HANDSHAKE_TIMEOUT, connecting).await.ok()?.ok()
+}
+
+fn identify(host: &Host, quic: &quinn::Connection) -> Result<LinkUp, Code> {
+    let (alpn, chain) = (alpn(quic), peer_chain(quic));
+    host.identify(Proved {
+        alpn: &alpn,
+        leaf: chain.first(),
+        remote: quic.remote_address(),
+        transport: Transport::Quic,
+    })
 }
 
 fn alpn(connection: &quinn::Connection) -> Vec<u8> {

@@ -2,29 +2,44 @@
 
 use std::sync::Arc;
 
-use hawse_proto::codes;
 use hawse_proto::core::Transport;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::{AgentHandshake, Host, Place, Proved, refuse};
-use crate::admission::Phase;
 use crate::hub::{Connected, Side};
 use crate::limits::{CONTROL_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::socket;
 use crate::transport::{Connection, tcp};
-use crate::{socket, tls};
 
 /// From the ClientHello to the end of the link. Not cancel safe: dropping it ends the link.
-pub(super) async fn welcome(
+pub(super) fn welcome(
+    host: Host,
+    agent: AgentHandshake,
+    config: Arc<rustls::ServerConfig>,
+    place: Place,
+) -> impl Future<Output = ()> + Send + 'static {
+    // On the heap, as over QUIC.
+    let connecting = Box::pin(connect(host.clone(), agent, config, place));
+    async move {
+        if let Some((_place, connected)) = connecting.await {
+            host.run(connected).await;
+        }
+    }
+}
+
+/// Up to the control stream; `None`: it was refused, or gave up.
+async fn connect(
     host: Host,
     (handshake, remote): AgentHandshake,
     config: Arc<rustls::ServerConfig>,
     mut place: Place,
-) {
+) -> Option<(Place, Connected)> {
     socket::tune(&handshake.io);
     let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake.into_stream(config)).await else {
-        return host.handshake_failed();
+        host.handshake_failed();
+        return None;
     };
     let session = stream.get_ref().1;
     let identified = host.identify(Proved {
@@ -33,29 +48,28 @@ pub(super) async fn welcome(
         remote,
         transport: Transport::Tcp,
     });
-    let room = identified.and_then(|up| {
-        let promoted = place.promote(Phase::of(up.alpn == tls::ALPN_ENROL));
-        promoted.then_some(up).ok_or(codes::OVERLOADED)
-    });
+    let entered = place.enter(identified);
     // A refusal goes out on the control stream too.
     let Some((connection, control)) = open(stream).await else {
-        return host.handshake_failed();
+        host.handshake_failed();
+        return None;
     };
     let connection = Connection::Tcp(connection);
-    let side = Side::ExitNode;
-    match room {
+    match entered {
         Ok(up) => {
-            host.run(Connected {
+            let side = Side::ExitNode;
+            let connected = Connected {
                 connection,
                 control,
                 up,
                 side,
-            })
-            .await;
+            };
+            Some((place, connected))
         }
         Err(refusal) => {
             refuse(&connection, &refusal);
             connection.settled().await;
+            None
         }
     }
 }

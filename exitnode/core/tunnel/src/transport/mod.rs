@@ -72,7 +72,8 @@ impl Connection {
     pub(crate) async fn closed(&self) -> End {
         match self {
             Self::Quic(connection) => quic::end(&connection.closed().await),
-            Self::Tcp(connection) => connection.closed().await,
+            // On the heap: several wait for it on each link, and those over QUIC need no room for it.
+            Self::Tcp(connection) => Box::pin(connection.closed()).await,
         }
     }
 

@@ -138,8 +138,8 @@ impl Scene {
         let (accepted, dialled) = tokio::join!(async { self.node.accept().await?.await.ok() }, connecting);
         let (accepted, dialled) = (accepted?, dialled.ok()?);
         let (send, recv) = dialled.open_bi().await.ok()?;
-        let control = (SendHalf::Quic(send), RecvHalf::Quic(recv));
-        let (agent, control) = Link::new(1, Connection::Quic(dialled), control);
+        let mut control = (SendHalf::Quic(send), RecvHalf::Quic(recv));
+        let agent = Link::new(1, Connection::Quic(dialled));
         agent.send(&frame(0)).unwrap();
         let mut tasks = JoinSet::new();
         let (link, seen) = (agent.clone(), self.agent_seen.clone());
@@ -151,7 +151,7 @@ impl Scene {
                     _ = link.connection.closed() => {}
                 }
             };
-            tokio::join!(run_control(&link, control, &*seen), serve(&link), watched);
+            tokio::join!(run_control(&link, &mut control, &*seen), serve(&link), watched);
             seen.link_down(1, LinkDown::default());
         });
         let connection = Connection::Quic(accepted);

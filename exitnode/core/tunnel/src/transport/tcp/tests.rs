@@ -202,13 +202,13 @@ async fn a_cut_is_a_broken_stream_and_never_a_short_one() {
 async fn a_silent_agent_is_left_within_five_seconds() {
     let Pair {
         node,
-        node_control,
+        node_control: _node_control,
         agent: _agent,
         agent_control: _control,
         stopped,
         ..
     } = pair().await;
-    let (link, _control) = crate::link::Link::new(1, crate::transport::Connection::Tcp(node), node_control);
+    let link = crate::link::Link::new(1, crate::transport::Connection::Tcp(node));
     let since = Instant::now();
     stopped.store(true, Relaxed);
     advance(Duration::from_millis(1)).await;
