@@ -7,6 +7,7 @@ flight finish until the drain timeout, the core closes its listeners and links.
 import asyncio
 import dataclasses
 import logging
+import os
 import socket
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from hawse_api import names
 from hawse_api.ir import control_pb2, core_pb2
-from hawse_exitnode import descriptors, keys, metrics, pages, sessions
+from hawse_exitnode import descriptors, keys, memory, metrics, pages, sessions
 from hawse_exitnode.dispatcher import Dispatcher
 from hawse_exitnode.errors import StartError
 from hawse_exitnode.holdings import Holdings
@@ -105,6 +106,7 @@ class Node:
             return
         options = core_pb2.EdgeOptions(pages=pages.render_pages(), served_by=self._identity.exit_node)
         options.max_connections = descriptors.visitor_cap(descriptors.limit())
+        options.max_memory_bytes = memory.limit(os.environ)
         options.http3_off = not self._listeners.serves_http3
         self.refresh_directory()
         try:

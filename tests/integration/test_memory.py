@@ -1,4 +1,5 @@
-"""Memory of exit node and agent while 1 GiB waits on each of several stopped readers, and what others get meanwhile."""
+"""Memory of exit node and agent while 1 GiB waits on each of several stopped readers, what others get meanwhile, and how
+an exit node stays within what its pod may have."""
 
 import contextlib
 import socket
@@ -11,8 +12,10 @@ from pathlib import Path
 import h2.config
 import h2.connection
 import h2.settings
+import httpx
 import pytest
 
+from hawse_exitnode import memory
 from support import loopback
 from support.loopback import Loopback, rss_bytes
 from support.stubborn_app import GIB, StubbornApp
@@ -26,6 +29,8 @@ AGENT_GROWTH_BYTES = STALLED * (3 << 20)
 STALLED_READERS = 96
 """Of exitnode/core/edge/src/limits.rs."""
 PATIENCE_S = 20.0
+LIMIT_BYTES = 224 << 20
+"""Of the process that is short of memory: less than 400 unread answers take, and half of it is free at the start."""
 
 
 @pytest.fixture
@@ -174,3 +179,50 @@ def test_uploads_that_the_app_does_not_read_stop_nobody_else(served: Loopback, a
             stalled.enter_context(visitor)
         assert app.swallowing == 200
         ask(served)
+
+
+def test_memory_of_unread_answers_is_given_back(served: Loopback) -> None:
+    """glibc's allocator kept it for ever, measured; a process that can't give back can't shed either."""
+    node = served.nodes[0].process
+    before = rss_bytes(node)
+    with contextlib.ExitStack() as stalled:
+        for _ in range(5):
+            stalled.enter_context(http2(served, "GET", "/big", streams=80))
+        wait_until(lambda: rss_bytes(node) > before + (96 << 20))
+    wait_until(lambda: rss_bytes(node) < before + (32 << 20))
+
+
+def test_a_process_short_of_memory_refuses_requests_and_serves_again(
+    tmp_path: Path, app: StubbornApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(memory.VARIABLE, str(LIMIT_BYTES))
+    with loopback.fleet(tmp_path) as made, contextlib.ExitStack() as stalled:
+        node = made.add_exit_node().process
+        made.start_agent("http", app.target)
+        ask(made)
+
+        def is_refused() -> bool:
+            with contextlib.suppress(OSError):  # from 95 % on connections are closed
+                stalled.enter_context(http2(made, "GET", "/big", streams=40))
+            return quick(made) == (503, "HAWSE-1010", "5")
+
+        wait_until(is_refused)
+        wait_until(lambda: quick(made)[0] == 200)  # though all are still connected, and read nothing
+        assert rss_bytes(node) < LIMIT_BYTES
+
+
+def quick(made: Loopback) -> tuple[int, str | None, str | None]:
+    """Status, code and Retry-After of a short request; 0: the connection was closed."""
+    try:
+        with made.visitor() as http:
+            answer = http.get("/quick")
+    except httpx.TransportError:
+        return 0, None, None
+    return answer.status_code, answer.headers.get("x-hawse-error"), answer.headers.get("retry-after")
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

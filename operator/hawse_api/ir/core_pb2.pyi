@@ -78,6 +78,7 @@ class EdgeOptions(_message.Message):
     PAGES_FIELD_NUMBER: _builtins.int
     SERVED_BY_FIELD_NUMBER: _builtins.int
     HTTP3_OFF_FIELD_NUMBER: _builtins.int
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     max_connections: _builtins.int
     """0 in any field = the default in exitnode/core/edge/src/limits.rs."""
     max_connections_per_address: _builtins.int
@@ -92,6 +93,8 @@ class EdgeOptions(_message.Message):
     """Shown in X-Hawse-Served-By: the exit node's name."""
     http3_off: _builtins.bool
     """True: no HTTP/3 (no UDP socket beside the TCP one, no Alt-Svc)."""
+    max_memory_bytes: _builtins.int
+    """Bytes of memory that the whole process may have; near it visitors are refused. 0: no bound."""
     @_builtins.property
     def pages(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
         """Error pages: code ("HAWSE-1001") -> HTML with the slots {host} {request_id} {detail}."""
@@ -111,10 +114,11 @@ class EdgeOptions(_message.Message):
         pages: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
         served_by: _builtins.str = ...,
         http3_off: _builtins.bool = ...,
+        max_memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["handshake_timeout_ms", b"handshake_timeout_ms", "header_timeout_ms", b"header_timeout_ms", "http3_off", b"http3_off", "idle_timeout_ms", b"idle_timeout_ms", "max_concurrent_streams", b"max_concurrent_streams", "max_connections", b"max_connections", "max_connections_per_address", b"max_connections_per_address", "max_header_bytes", b"max_header_bytes", "max_headers", b"max_headers", "pages", b"pages", "request_timeout_ms", b"request_timeout_ms", "served_by", b"served_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handshake_timeout_ms", b"handshake_timeout_ms", "header_timeout_ms", b"header_timeout_ms", "http3_off", b"http3_off", "idle_timeout_ms", b"idle_timeout_ms", "max_concurrent_streams", b"max_concurrent_streams", "max_connections", b"max_connections", "max_connections_per_address", b"max_connections_per_address", "max_header_bytes", b"max_header_bytes", "max_headers", b"max_headers", "max_memory_bytes", b"max_memory_bytes", "pages", b"pages", "request_timeout_ms", b"request_timeout_ms", "served_by", b"served_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,7 +56,11 @@ impl Caps {
         let address = visitor_of(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let here = open.by_address.get(&address).copied().unwrap_or(0);
-        if open.total >= self.total || here >= self.per_address {
+        let is_short = self
+            .shared
+            .as_ref()
+            .is_some_and(|shared| shared.pressure.refuses_connections());
+        if is_short || open.total >= self.total || here >= self.per_address {
             if let Some(totals) = totals {
                 totals.refused.fetch_add(1, Relaxed);
             }
@@ -214,5 +218,16 @@ mod tests {
         let totals = &shared.totals;
         let read = [&totals.total, &totals.refused, &totals.open].map(|count| count.load(Relaxed));
         assert_eq!(read, [6, 2, 0]);
+    }
+
+    #[test]
+    fn a_visitor_is_refused_while_there_is_no_memory_and_an_agent_may_still_come() {
+        let shared = Arc::new(Shared::default());
+        let doors = Doors::new(Caps::new(shared.clone(), 3, 3));
+        shared.pressure.simulate(99);
+        let guest = doors.enter(ip("10.0.0.1")).unwrap();
+        assert!(guest.visitor().is_none());
+        shared.pressure.simulate(90);
+        assert!(doors.enter(ip("10.0.0.1")).unwrap().visitor().is_some());
     }
 }

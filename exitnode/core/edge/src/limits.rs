@@ -1,6 +1,6 @@
 //! Every bound of the edge: unit, default, where the number comes from, what happens past it.
 //!
-//! The table for people is docs/edge-limits.md (a test compares the two). `EdgeOptions` may change the first nine; the
+//! The table for people is docs/edge-limits.md (a test compares the two). `EdgeOptions` may change the first ten; the
 //! constants are the same for every exit node. Read by the front ends, the layers and the upstream.
 
 use std::time::Duration;
@@ -106,7 +106,21 @@ pub(crate) const READER_MIN_RATE: u64 = 500;
 /// Answers that wait for visitors who take nothing, at once; one more, and the longest waiting is cut off. Each holds about
 /// 1.5 MB (measured), and half of a link's receive window (hawse-tunnel) stays for visitors who read.
 pub(crate) const STALLED_READERS: usize = 96;
-/// A visitor that takes nothing for this long counts among them.
+/// Requests whose bodies apps don't read, at once; one more, and the longest waiting is given up. Each holds about 0.5 MB.
+/// Patience with one is that with a visitor: [`READER_STALL`] and [`READER_MIN_RATE`]. 504, HAWSE-1004.
+pub(crate) const STALLED_UPLOADS: usize = 256;
+/// How often the memory of the process is read, where it has a bound.
+pub(crate) const MEMORY_LOOK: Duration = Duration::from_millis(250);
+/// Percent of the bound from which on new requests are refused (503, HAWSE-1010) and, at each look, a quarter of the answers
+/// and uploads that stand still is cut off.
+pub(crate) const MEMORY_HIGH_PERCENT: u64 = 85;
+/// Percent of the bound below which they are taken again.
+pub(crate) const MEMORY_LOW_PERCENT: u64 = 80;
+/// Percent of the bound from which on new connections of visitors are closed before their handshake.
+pub(crate) const MEMORY_FULL_PERCENT: u64 = 95;
+/// Retry-After of requests that were refused for it.
+pub(crate) const MEMORY_RETRY: Duration = Duration::from_secs(5);
+/// A visitor or an app that takes nothing for this long counts among them.
 pub(crate) const READER_NOTICED: Duration = Duration::from_secs(1);
 /// Bytes that the kernel takes of one visitor's connection before it can send them. Without it a stopped reader holds up to
 /// 4 MiB of the kernel's memory, which counts as the pod's. 128 KiB costs a tenth of CPU in bulk, this nothing (measured).
@@ -201,6 +215,8 @@ pub(crate) struct Limits {
     pub(crate) request_timeout: Duration,
     /// Without a byte in either direction, if the tunnel has no own. Then the transfer is cut off.
     pub(crate) idle_timeout: Duration,
+    /// Bytes that the whole process may have; 0: no bound. See [`MEMORY_HIGH_PERCENT`]. The supervisor says the pod's limit.
+    pub(crate) memory_bytes: u64,
 }
 
 impl Default for Limits {
@@ -215,6 +231,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(3600),
+            memory_bytes: 0,
         }
     }
 }
@@ -245,6 +262,7 @@ impl Limits {
             handshake_timeout: ms(options.handshake_timeout_ms, d.handshake_timeout),
             request_timeout: ms(options.request_timeout_ms, d.request_timeout),
             idle_timeout: ms(options.idle_timeout_ms, d.idle_timeout),
+            memory_bytes: options.max_memory_bytes,
         }
     }
 }
@@ -295,6 +313,7 @@ mod tests {
             ("handshake_timeout_ms".into(), d.handshake_timeout.as_millis()),
             ("request_timeout_ms".into(), d.request_timeout.as_millis()),
             ("idle_timeout_ms".into(), d.idle_timeout.as_millis()),
+            ("max_memory_bytes".into(), d.memory_bytes.into()),
         ];
         expected.extend(source.lines().filter_map(constant));
         let mut page: Vec<_> = page.into_iter().collect();

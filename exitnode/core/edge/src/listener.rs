@@ -18,6 +18,7 @@ use crate::{
     dial::Dialer,
     front::{Alpn, Entrance, Front, server_config},
     limits::{self, Limits},
+    memory, pressure,
     respond::Pages,
     shared::Shared,
     stack,
@@ -125,6 +126,11 @@ impl Listening {
         if let Some(quic) = quic {
             tasks.spawn(quic.run(front.clone(), caps.clone(), tasks.clone(), finish.clone()));
         }
+        let watched = front.clone();
+        tasks.spawn(async move {
+            let most = watched.limits.memory_bytes;
+            pressure::watch(&watched.shared, most, || memory::used(most)).await;
+        });
         let mut sweep = interval(limits::POOL_SWEEP);
         loop {
             tokio::select! {

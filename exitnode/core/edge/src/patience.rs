@@ -3,7 +3,8 @@
 //!
 //! Whoever has the bytes knows whether the visitor or the app is waited for; the task that sends them knows the time. They meet
 //! in a clock that is local to the task: one per stream of HTTP/2 and 3, per HTTP/1.1 connection, per WebSocket. Used by the
-//! front ends (reader.rs) and by the splice of WebSockets; how many may wait at once is stalls.rs's.
+//! front ends (reader.rs) and by the splice of WebSockets; how many may wait at once is stalls.rs's. Towards apps it is the same
+//! the other way round: an app owes us that it reads a request's body (upstream/sending.rs).
 
 use std::{
     pin::Pin,
@@ -66,6 +67,11 @@ impl Clock {
     /// That of the running task, if it sends to a visitor.
     pub(crate) fn of_task() -> Option<Self> {
         CLOCK.try_with(Clone::clone).ok()
+    }
+
+    /// [`Clock::owe`] of the running task's clock, if it has one.
+    pub(crate) fn owe_of_task(bytes: Option<usize>) {
+        let _ = CLOCK.try_with(|clock| clock.owe(bytes));
     }
 
     /// The visitor has taken all that was given before; from now on it owes these bytes. `None`: the app is waited for.

@@ -14,23 +14,45 @@ use crate::{
     counters::Totals,
     direct::Direct,
     limits,
+    pressure::Pressure,
     proxies::Proxies,
     route::Routes,
     stalls::Stalls,
 };
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) certificates: Certificates,
     pub(crate) totals: Totals,
+    /// Answers that their visitors don't take.
     pub(crate) stalls: Stalls,
+    /// Requests whose bodies their apps don't read.
+    pub(crate) uploads: Stalls,
+    pub(crate) pressure: Arc<Pressure>,
     pub(crate) agents: Agents,
     pub(crate) proxies: Proxies,
     pub(crate) direct: Direct,
     /// The fleet's public port of visitors, if HTTP/3 is there too; 0: it is not, or no fleet is known.
     pub(crate) http3_port: AtomicU32,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            routes: Routes::default(),
+            certificates: Certificates::default(),
+            totals: Totals::default(),
+            stalls: Stalls::new(limits::STALLED_READERS),
+            uploads: Stalls::new(limits::STALLED_UPLOADS),
+            pressure: Arc::default(),
+            agents: Agents::default(),
+            direct: Direct::default(),
+            proxies: Proxies::default(),
+            http3_port: AtomicU32::new(0),
+        }
+    }
 }
 
 impl Shared {

@@ -51,6 +51,7 @@ fn compose<D: Dialer>(
         served_by,
         upstream,
     } = parts;
+    let pressure = shared.pressure.clone();
     ServiceBuilder::new()
         // Outermost: pages of the edge carry the request's id like answers of the app.
         .layer(StampLayer { served_by })
@@ -71,6 +72,7 @@ fn compose<D: Dialer>(
         // Above the clocks: waiting for a place is not the app's time. Above body_rate: an unread body is not slow.
         .layer(AdmitLayer {
             patience: limits::TUNNEL_QUEUE_TIMEOUT,
+            pressure,
         })
         // Above timeouts, so that the body which timeouts watches already ends by itself.
         .layer(BodyRateLayer {
@@ -105,7 +107,7 @@ mod tests {
             limits: Limits::default(),
             pages: Pages::default(),
             served_by: None,
-            upstream: Upstream::new(NoDialer, Default::default(), &Default::default(), &Limits::default()),
+            upstream: Upstream::new(NoDialer, Default::default(), &Shared::default(), &Limits::default()),
         });
         let names: Vec<&str> = name_of(&stack)
             .split('<')

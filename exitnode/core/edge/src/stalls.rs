@@ -60,6 +60,14 @@ impl Stalls {
         }
     }
 
+    /// There is too little memory for all of them: a quarter, the longest waiting, is cut off.
+    pub(crate) fn relieve(&self) {
+        let mut waiting = self.waiting();
+        for _ in 0..waiting.answers.len().div_ceil(4) {
+            waiting.answers.pop_first();
+        }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,10 +96,15 @@ impl Drop for Stalled {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
+pub(crate) mod tests {
+    use std::{future::poll_fn, task::Waker};
 
     use super::*;
+
+    /// It has to make room, and was not asked before.
+    pub(crate) fn is_cut_now(stalled: &mut Stalled) -> bool {
+        stalled.poll_cut(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
 
     async fn is_cut(stalled: &mut Stalled) -> bool {
         poll_fn(|cx| Poll::Ready(stalled.poll_cut(cx).is_ready())).await

@@ -2,9 +2,11 @@
 //! visitors' addresses (gate.rs); when too many wait or it takes too long: 503, HAWSE-1010.
 //!
 //! The bound spares a laptop, and keeps one tunnel from taking the memory of the exit node: an unread answer may hold about
-//! 2 MiB of windows. The request's ticket holds the place, so a WebSocket counts while it lives.
+//! 2 MiB of windows. The request's ticket holds the place, so a WebSocket counts while it lives. While the process is short of
+//! memory (pressure.rs) nobody is let in.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,20 +23,23 @@ use crate::{
     fault::Fault,
     gate::{Entry, Gate, Place, Waiting},
     limits,
+    pressure::Pressure,
     visit::Routed,
 };
 
 /// See the module.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct AdmitLayer {
     /// How long a request waits for its place.
     pub(crate) patience: Duration,
+    pub(crate) pressure: Arc<Pressure>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Admit<S> {
     inner: S,
     patience: Duration,
+    pressure: Arc<Pressure>,
 }
 
 impl<S> Layer<S> for AdmitLayer {
@@ -44,6 +49,7 @@ impl<S> Layer<S> for AdmitLayer {
         Admit {
             inner,
             patience: self.patience,
+            pressure: self.pressure.clone(),
         }
     }
 }
@@ -62,6 +68,10 @@ where
     }
 
     fn call(&mut self, routed: Routed) -> Self::Future {
+        if self.pressure.refuses_requests() {
+            let fault = Fault::new(&codes::OVERLOADED, "Its memory is nearly used up.");
+            return Step::refused(fault.retry_after(limits::MEMORY_RETRY));
+        }
         let visitor = routed.connection.visitor(routed.request.headers());
         match routed.tunnel.gate.enter(visitor_of(visitor)) {
             Entry::Placed(place) => {

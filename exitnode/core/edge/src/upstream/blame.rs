@@ -30,6 +30,9 @@ pub(super) fn no_answer(said: Said, fate: &Fate, sent: &Sent) -> Fault {
     if let Some(code) = sent.fault() {
         return Fault::new(code, "");
     }
+    if fate.is_unread() {
+        return Fault::new(&codes::APP_TIMED_OUT, "It did not read the request's body.");
+    }
     if let Some(number) = fate.reset_code() {
         return reset(number);
     }
@@ -44,6 +47,7 @@ pub(super) fn no_answer(said: Said, fate: &Fate, sent: &Sent) -> Fault {
 /// Why an answer's body ended before its end.
 pub(super) fn cut_off(fate: &Fate) -> &'static Code {
     match fate.reset_code().and_then(fault::by_number) {
+        _ if fate.is_unread() => &codes::APP_TIMED_OUT,
         Some(code) => code,
         None if fate.is_broken() => &codes::AGENT_LOST,
         None => &codes::APP_CLOSED,

@@ -31,6 +31,8 @@ use crate::{
     body::Body,
     dial::{AppStream, Path},
     limits,
+    patience::Stalling,
+    stalls::Stalls,
     tasks::Tasks,
 };
 
@@ -56,8 +58,9 @@ enum Driver {
 }
 
 impl Channel {
-    /// HTTP/1.1 on a new stream; sends nothing yet. Cancel safe: the stream is reset.
-    pub(super) async fn open(stream: impl AppStream) -> hyper::Result<Self> {
+    /// HTTP/1.1 on a new stream; sends nothing yet. `uploads`: the requests whose bodies apps don't read; one that is cut off
+    /// ends its connection. Cancel safe: the stream is reset.
+    pub(super) async fn open(stream: impl AppStream, uploads: &Stalls) -> hyper::Result<Self> {
         let (fate, path) = (Arc::new(Fate::default()), stream.path());
         let io = TokioIo::new(Tracked::new(stream, fate.clone()));
         let (sender, connection) = Builder::new()
@@ -65,7 +68,14 @@ impl Channel {
             .max_buf_size(limits::APP_BUFFER_BYTES)
             .handshake(io)
             .await?;
-        let driver = Driver::Inline(Box::pin(connection.with_upgrades()), Arc::default());
+        let (connection, told) = (Stalling::new(connection.with_upgrades(), uploads), fate.clone());
+        let driven = async move {
+            connection.await.unwrap_or_else(|| {
+                told.give_up();
+                Ok(())
+            })
+        };
+        let driver = Driver::Inline(Box::pin(driven), Arc::default());
         Ok(Self {
             sender,
             driver,

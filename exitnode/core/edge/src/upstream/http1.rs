@@ -176,7 +176,7 @@ async fn connect<D: Dialer>(
 async fn open<D: Dialer>(up: &Upstream<D>, about: &About) -> Result<Channel, Fault> {
     let stream = up.dial(&about.endpoint, about.visitor).await?;
     let unusable = |error| Fault::agent_lost(format!("The connection to it could not be used: {error}."));
-    Channel::open(stream).await.map_err(unusable)
+    Channel::open(stream, &up.uploads).await.map_err(unusable)
 }
 
 /// Another request like this one, which has no body.

@@ -50,6 +50,7 @@ pub(crate) struct Upstream<D> {
     direct: Direct,
     tasks: Tasks,
     stalls: Stalls,
+    uploads: Stalls,
     /// Of WebSockets, if the tunnel has no own.
     idle: Duration,
     random: &'static dyn rustls::crypto::SecureRandom,
@@ -63,6 +64,7 @@ impl<D: Dialer> Upstream<D> {
             direct: shared.direct.clone(),
             tasks,
             stalls: shared.stalls.clone(),
+            uploads: shared.uploads.clone(),
             idle: limits.idle_timeout,
             random,
         }

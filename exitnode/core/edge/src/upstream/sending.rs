@@ -1,5 +1,5 @@
 //! The request's body on its way to the app: remembers whether it was sent whole and, if not, whether that was the visitor's
-//! fault. Cleans trailers on the way.
+//! fault. Cleans trailers on the way, and tells the clock of the task that sends it how the app reads (patience.rs).
 
 use std::{
     pin::Pin,
@@ -19,6 +19,7 @@ use super::head;
 use crate::{
     body::{Body, BoxError},
     fault,
+    patience::Clock,
 };
 
 /// What became of a request's body.
@@ -70,13 +71,26 @@ struct Sending {
     sent: Arc<Sent>,
 }
 
+impl Drop for Sending {
+    /// The app owes nothing any more: hyper does not ask for the end of a body whose length it knows.
+    fn drop(&mut self) {
+        Clock::owe_of_task(None);
+    }
+}
+
 impl http_body::Body for Sending {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let me = self.get_mut();
-        let mut frame = ready!(Pin::new(&mut me.inner).poll_frame(cx));
+        let polled = Pin::new(&mut me.inner).poll_frame(cx);
+        // hyper asks for the next frame when the app has taken enough of this one.
+        Clock::owe_of_task(match &polled {
+            Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+            _ => None,
+        });
+        let mut frame = ready!(polled);
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(fields) = frame.trailers_mut() {
@@ -101,3 +115,7 @@ impl http_body::Body for Sending {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+#[path = "tests/sending.rs"]
+mod tests;

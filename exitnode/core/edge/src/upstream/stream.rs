@@ -23,6 +23,7 @@ pub(crate) struct Fate {
     broken: AtomicBool,
     ended: AtomicBool,
     received: AtomicBool,
+    unread: AtomicBool,
 }
 
 impl Fate {
@@ -39,6 +40,16 @@ impl Fate {
     /// The app closed its side.
     pub(crate) fn is_ended(&self) -> bool {
         self.ended.load(Relaxed)
+    }
+
+    /// The app did not read the request's body, and the connection was given up.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
+    /// See [`Fate::is_unread`].
+    pub(crate) fn give_up(&self) {
+        self.unread.store(true, Relaxed);
     }
 
     /// Forgets that bytes came: called before a request is sent, asked after it failed.
@@ -58,6 +69,7 @@ impl Fate {
             broken: broken.into(),
             ended: ended.into(),
             received: false.into(),
+            unread: false.into(),
         }
     }
 

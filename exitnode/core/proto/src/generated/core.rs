@@ -33,6 +33,9 @@ pub struct EdgeOptions {
     /// True: no HTTP/3 (no UDP socket beside the TCP one, no Alt-Svc).
     #[prost(bool, tag = "12")]
     pub http3_off: bool,
+    /// Bytes of memory that the whole process may have; near it visitors are refused. 0: no bound.
+    #[prost(uint64, tag = "13")]
+    pub max_memory_bytes: u64,
 }
 /// A certificate with its key and whom to trust. Core.serve_links, Core.rotate_identity, DialRequest.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

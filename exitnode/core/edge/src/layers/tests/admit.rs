@@ -21,7 +21,11 @@ fn one_of(tunnel: &Arc<Tunnel>) -> Routed {
 
 /// The layer above an app that answers at once.
 fn admit() -> impl Service<Routed, Response = Response<Body>, Error = Fault, Future: Send + 'static> {
-    AdmitLayer { patience: PATIENCE }.layer(below(|_: Routed| async { Ok(Response::new(body::empty())) }))
+    AdmitLayer {
+        patience: PATIENCE,
+        pressure: Arc::default(),
+    }
+    .layer(below(|_: Routed| async { Ok(Response::new(body::empty())) }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,4 +83,22 @@ async fn past_the_places_to_wait_in_one_is_refused_at_once() {
     assert_eq!((fault.code.number, begun.elapsed()), (1010, Duration::ZERO));
     drop(waiting);
     assert_eq!(tunnel.gate.queued(), 0, "who leaves gives the turn up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_let_in_while_memory_is_short() {
+    let (tunnel, pressure) = (two_at_once(), Arc::<Pressure>::default());
+    let layer = AdmitLayer {
+        patience: PATIENCE,
+        pressure: pressure.clone(),
+    };
+    let mut service = layer.layer(below(|_: Routed| async { Ok(Response::new(body::empty())) }));
+    pressure.simulate(90);
+    let fault = service.call(one_of(&tunnel)).await.unwrap_err();
+    assert_eq!(
+        (fault.code.number, fault.retry_after),
+        (1010, Some(limits::MEMORY_RETRY))
+    );
+    pressure.simulate(10);
+    service.call(one_of(&tunnel)).await.unwrap();
 }

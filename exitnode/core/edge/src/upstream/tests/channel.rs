@@ -6,7 +6,7 @@ use crate::body;
 /// A connection with one exchange behind it, and its app.
 async fn used() -> (Channel, DuplexStream) {
     let (ours, mut app) = duplex(4096);
-    let mut channel = Channel::open(ours).await.unwrap();
+    let mut channel = Channel::open(ours, &Stalls::new(1)).await.unwrap();
     exchange(&mut channel, &mut app).await;
     (channel, app)
 }
