@@ -1,5 +1,4 @@
-"""Memory of exit node and agent while 1 GiB waits on each of several stopped readers, what others get meanwhile, and how
-an exit node stays within what its pod may have."""
+"""Memory while 1 GiB waits on each of several stopped readers, what others get, and the bound on the whole process."""
 
 import contextlib
 import socket
