@@ -4,77 +4,20 @@ Visitors resolve as people's machines do: at the fleet's PowerDNS, and again onl
 """
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import httpx
 import pytest
 
-from hawse_api import names
 from support import powerdns
-from support.operator import FLEET, SYSTEM, Api, exit_node, wait_for
-from support.whole import HOST, WORKS, installed, laptop, pods_of
+from support.by_name import TTL_S, ByName, manage_dns
+from support.operator import Api, exit_node, wait_for
+from support.whole import HOST, installed, laptop, pods_of
 
 pytestmark = pytest.mark.timeout(600)  # a cold machine builds Helm first
 REGIONS = {"eu-1": "eu-west", "us-1": "us-east"}
-TTL_S = 5
-PAUSE_S = 0.1
-
-
-@dataclass
-class ByName:
-    """A visitor who knows the name only; the address is believed for as long as DNS said."""
-
-    server: powerdns.PowerDns
-    keeps_connection: bool
-    failures: list[str] = field(default_factory=list)
-    seen: dict[str, int] = field(default_factory=dict)
-    _leave: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._run, name="visitor")
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._leave.set()
-        assert self._thread is not None
-        self._thread.join(30.0)
-
-    def _run(self) -> None:
-        address, believed_until = "", 0.0
-        client = self._client()
-        while not self._leave.wait(PAUSE_S):
-            if time.monotonic() >= believed_until:
-                address, believed_until = self.server.addresses(HOST)[0], time.monotonic() + TTL_S
-                client.close()
-                client = self._client()
-            if not self.keeps_connection:
-                client.close()
-                client = self._client()
-            self._visit(client, address)
-        client.close()
-
-    def _client(self) -> httpx.Client:
-        return httpx.Client(verify=False, timeout=15.0, trust_env=False)  # noqa: S501 - self-signed
-
-    def _visit(self, client: httpx.Client, address: str) -> None:
-        self.seen[address] = self.seen.get(address, 0) + 1
-        began = time.monotonic()
-        try:
-            answer = client.get(
-                f"https://{address}:{names.PORT_HTTPS}/", headers={"Host": HOST}, extensions={"sni_hostname": HOST}
-            )
-        except httpx.HTTPError as exc:
-            self.failures.append(f"{address}: {exc!r} after {time.monotonic() - began:.1f} s")
-            return
-        if f"{answer.status_code} {answer.text}" != WORKS:
-            self.failures.append(f"{address}: {answer.status_code} {answer.headers.get('x-hawse-error')}")
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[powerdns.PowerD
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, server: powerdns.PowerDns) -> Iterator[Api]:
     with installed(tmp_path_factory.mktemp("rollout"), regions=REGIONS) as api:
-        key = {"name": "dns-key", "namespace": SYSTEM}
-        api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": key, "stringData": {"api-key": server.key}})
-        members = {"servers": [{"name": "a", "url": server.url}], "apiKeyRef": {"name": "dns-key"}}
-        dns = {"type": "PowerDNS", "ttl": f"{TTL_S}s", "powerDNS": members}
-        api.apply({**FLEET, "spec": FLEET["spec"] | {"dns": dns, "listeners": {"https": names.PORT_HTTPS}}})  # type: ignore[operator]  # it is a dict
-        api.wait_reason("fleet", "default", "DNSReady", "Published")
+        manage_dns(api, server)
         yield api
 
 
