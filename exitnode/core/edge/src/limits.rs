@@ -174,7 +174,7 @@ pub(crate) const POOL_FRESH: Duration = Duration::from_secs(1);
 /// How often idle connections to apps are looked through. Those over a link that its agent has left keep it from ending.
 pub(crate) const POOL_SWEEP: Duration = Duration::from_secs(1);
 /// Fields in the head of an app's answer. More: 502, HAWSE-1014.
-pub(crate) const APP_HEADERS: usize = 128;
+pub(crate) const APP_HEADERS: usize = 100;
 /// Bytes of the head of an app's answer, and what is read ahead of a body. More of a head: 502, HAWSE-1014.
 pub(crate) const APP_BUFFER_BYTES: usize = 64 << 10;
 /// Head of an app's answer over HTTP/2 (app protocol H2C). More: 502, HAWSE-1014.

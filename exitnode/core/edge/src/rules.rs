@@ -16,7 +16,7 @@ pub(crate) struct Authority {
     /// Lower case, without port and trailing dot.
     pub(crate) host: String,
     /// As the visitor wrote it, for the app's Host.
-    pub(crate) text: String,
+    pub(crate) text: HeaderValue,
 }
 
 /// Fields that HTTP/2 and HTTP/3 forbid (RFC 9113, 8.2.2; RFC 9114, 4.2).
@@ -141,16 +141,18 @@ fn authority(head: &Parts) -> Result<Authority, Fault> {
         (Some(host), Some(target)) if !host.as_bytes().eq_ignore_ascii_case(target.as_bytes()) => {
             return Err(Fault::bad_request("Host is not the host of the target."));
         }
-        (_, Some(target)) => target,
-        (Some(host), None) => host
-            .to_str()
-            .map_err(|_| Fault::bad_request("Host is not a host name."))?,
+        (_, Some(target)) => HeaderValue::from_str(target).ok(),
+        (Some(host), None) => Some(host.clone()),
     };
-    parse_authority(text).ok_or_else(|| Fault::bad_request("Host is not a host name."))
+    let named = text.and_then(|text| {
+        let host = parse_host(text.to_str().ok()?)?;
+        Some(Authority { host, text })
+    });
+    named.ok_or_else(|| Fault::bad_request("Host is not a host name."))
 }
 
-/// `name`, `name:port` or `[v6]:port`; no userinfo, no percent-encoding, nothing after it.
-fn parse_authority(text: &str) -> Option<Authority> {
+/// The host of `name`, `name:port` or `[v6]:port`; no userinfo, no percent-encoding, nothing after it.
+fn parse_host(text: &str) -> Option<String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, after) = rest.split_once(']')?;
@@ -170,10 +172,8 @@ fn parse_authority(text: &str) -> Option<Authority> {
     let name_is_valid = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     let host = host.strip_suffix('.').unwrap_or(host);
     let labels_are_there = host.split('.').all(|label| !label.is_empty());
-    (port_is_valid && labels_are_there && host.len() <= 255 && (in_brackets || name_is_valid)).then(|| Authority {
-        host: host.to_ascii_lowercase(),
-        text: text.to_owned(),
-    })
+    (port_is_valid && labels_are_there && host.len() <= 255 && (in_brackets || name_is_valid))
+        .then(|| host.to_ascii_lowercase())
 }
 
 /// Names with an underscore: CGI and WSGI apps read `x_forwarded_for` as `x-forwarded-for`. Envoy's checklist rejects, we

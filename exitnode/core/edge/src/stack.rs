@@ -3,14 +3,14 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, Response};
-use tower::{ServiceBuilder, util::BoxCloneSyncService};
+use tower::{Service as _, ServiceBuilder};
 
 use crate::{
     body::Body,
     dial::Dialer,
     layers::{
-        admit::AdmitLayer, body_rate::BodyRateLayer, closed::ClosedLayer, count::CountLayer, rescue::RescueLayer,
-        route::RouteLayer, stamp::StampLayer, strict::StrictLayer, timeouts::TimeoutsLayer,
+        Boxed, admit::AdmitLayer, body_rate::BodyRateLayer, closed::ClosedLayer, count::CountLayer,
+        rescue::RescueLayer, route::RouteLayer, stamp::StampLayer, strict::StrictLayer, timeouts::TimeoutsLayer,
     },
     limits::{self, Limits},
     respond::Pages,
@@ -20,8 +20,19 @@ use crate::{
     visit::Arrival,
 };
 
-/// The erased stack; cloned for every request.
-pub(crate) type Stack = BoxCloneSyncService<Arrival, Response<Body>, Infallible>;
+/// The erased stack. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Stack(Arc<dyn Fn(Arrival) -> Answering + Send + Sync>);
+
+/// An answer on its way. Dropping it gives the request up.
+pub(crate) type Answering = Boxed<Result<Response<Body>, Infallible>>;
+
+impl Stack {
+    /// Serves a request. The layers are always ready (layers/mod.rs), so there is nothing to poll before.
+    pub(crate) fn call(&self, arrival: Arrival) -> Answering {
+        (self.0)(arrival)
+    }
+}
 
 /// What the layers of one listener need to know.
 pub(crate) struct Parts<D> {
@@ -34,7 +45,8 @@ pub(crate) struct Parts<D> {
 
 /// Builds the stack; type erasure happens here, once.
 pub(crate) fn build<D: Dialer>(parts: Parts<D>) -> Stack {
-    BoxCloneSyncService::new(compose(parts))
+    let stack = compose(parts);
+    Stack(Arc::new(move |arrival| Box::pin(stack.clone().call(arrival))))
 }
 
 fn compose<D: Dialer>(

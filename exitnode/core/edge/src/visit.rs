@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::sync::Notify;
 
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) enum Protocol {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
+    /// Its address as apps are told it: made once for all requests.
+    peer_text: HeaderValue,
     pub(crate) protocol: Protocol,
     /// The name that the visitor asked for in the handshake, lower case.
     pub(crate) sni: Option<String>,
@@ -59,8 +61,10 @@ impl Connection {
     ) -> Arc<Self> {
         let (active, started, upgraded) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         let unsent = AtomicBool::new(false);
+        let peer_text = value(peer.ip().to_canonical().to_string().as_bytes());
         Arc::new(Self {
             peer,
+            peer_text,
             protocol,
             sni,
             certificate,
@@ -84,7 +88,7 @@ impl Connection {
     pub(crate) fn forwarded_for(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         match &self.trusted {
             Some(_) => proxies::extended(headers, self.peer.ip()),
-            None => HeaderValue::try_from(self.peer.ip().to_canonical().to_string()).ok(),
+            None => Some(self.peer_text.clone()),
         }
     }
 
@@ -144,17 +148,26 @@ impl Drop for Running {
 }
 
 /// 32 hex digits, shown to the visitor and to the app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RequestId([u8; 32]);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        self.0.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn value(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 
+/// For text that is fit for a field's value by its making.
+fn value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// The field that tells app and visitor a request's id.
-pub(crate) const REQUEST_ID: &str = "x-hawse-request-id";
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-hawse-request-id");
 
 /// Makes request ids. They need to be unique, not secret: SplitMix64 costs 2 ns, a cryptographic source 500.
 #[derive(Debug)]
@@ -181,7 +194,7 @@ impl RequestIds {
         for (at, digit) in text.iter_mut().enumerate() {
             *digit = b"0123456789abcdef"[(wide >> (124 - 4 * at)) as usize & 15];
         }
-        RequestId(text)
+        RequestId(value(&text))
     }
 }
 

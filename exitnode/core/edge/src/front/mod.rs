@@ -50,14 +50,14 @@ use self::{
 use crate::{
     body::{self, Body},
     caps::{Doors, Guest, Place},
-    layers::Boxed,
+    layers::{After, Then},
     limits::{self, Limits},
     patience::Stalling,
     shared::Shared,
-    stack::Stack,
+    stack::{Answering, Stack},
     stalls::Stalls,
     tasks::Tasks,
-    visit::{Arrival, Connection, Protocol, RequestIds},
+    visit::{Arrival, Connection, Protocol, RequestIds, Running},
 };
 
 /// What all connections of a listener share.
@@ -235,7 +235,7 @@ struct Requests {
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Boxed<Result<Response<Body>, Infallible>>;
+    type Future = After<Answering, Owned>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let running = self.connection.begin();
@@ -244,18 +244,32 @@ impl Service<Request<Incoming>> for Requests {
             request_id: self.front.ids.next(),
             request: request.map(body::incoming),
         };
-        // The layers are always ready (layers/mod.rs), so there is nothing to poll before the call.
-        let answer = tower::Service::call(&mut self.front.stack.clone(), arrival);
-        let alt_svc = self.alt_svc.clone();
-        Box::pin(async move {
-            let mut response = answer.await?;
-            if let Some(alt_svc) = alt_svc {
+        let owned = Owned {
+            alt_svc: self.alt_svc.clone(),
+            running,
+        };
+        After::new(self.front.stack.call(arrival), owned)
+    }
+}
+
+/// What is added to an answer on its way out, and what its body holds.
+struct Owned {
+    alt_svc: Option<HeaderValue>,
+    running: Running,
+}
+
+impl Then<Result<Response<Body>, Infallible>> for Owned {
+    type Out = Result<Response<Body>, Infallible>;
+
+    fn then(self, answer: Self::Out) -> Self::Out {
+        answer.map(|mut response| {
+            if let Some(alt_svc) = self.alt_svc {
                 response.headers_mut().insert(header::ALT_SVC, alt_svc);
             }
             if response.is_end_stream() {
-                return Ok(response);
+                return response;
             }
-            Ok(response.map(|body| OwedBody::new(body, running).boxed_unsync()))
+            response.map(|body| OwedBody::new(body, self.running).boxed_unsync())
         })
     }
 }

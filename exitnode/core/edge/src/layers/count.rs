@@ -14,10 +14,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tower::{Layer, Service};
 
-use super::{Boxed, Outcome};
+use super::{After, Outcome, Then};
 use crate::{
     body::{Body, BoxError},
-    counters::Counters,
     fault::{self, Fault},
     visit::{Routed, Ticket},
 };
@@ -42,11 +41,11 @@ impl<S> Layer<S> for CountLayer {
 impl<S> Service<Routed> for Count<S>
 where
     S: Service<Routed, Response = Response<Body>, Error = Fault>,
-    S::Future: Future<Output = Outcome> + Send + 'static,
+    S::Future: Future<Output = Outcome>,
 {
     type Response = Response<Body>;
     type Error = Fault;
-    type Future = Boxed<Outcome>;
+    type Future = After<S::Future, Unanswered>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.inner.poll_ready(cx)
@@ -66,18 +65,19 @@ where
                 .boxed_unsync()
             });
         }
-        let unanswered = Unanswered(Some(ticket.tunnel.counters.clone()));
-        let answer = self.inner.call(routed);
-        Box::pin(async move { unanswered.settle(answer.await, ticket) })
+        After::new(self.inner.call(routed), Unanswered(Some(ticket)))
     }
 }
 
 /// Dropped before an answer was there: the visitor left.
-struct Unanswered(Option<Arc<Counters>>);
+pub(crate) struct Unanswered(Option<Arc<Ticket>>);
 
-impl Unanswered {
-    fn settle(mut self, outcome: Outcome, ticket: Arc<Ticket>) -> Outcome {
-        let Some(counters) = self.0.take() else { return outcome };
+impl Then<Outcome> for Unanswered {
+    type Out = Outcome;
+
+    fn then(mut self, outcome: Outcome) -> Outcome {
+        let Some(ticket) = self.0.take() else { return outcome };
+        let counters = &ticket.tunnel.counters;
         match outcome {
             Ok(response) => {
                 counters.answer(Some(response.status().as_u16()));
@@ -104,8 +104,8 @@ impl Unanswered {
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
-        if let Some(counters) = self.0.take() {
-            counters.answer(None);
+        if let Some(ticket) = self.0.take() {
+            ticket.tunnel.counters.answer(None);
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) mod timeouts;
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::Response;
@@ -26,7 +26,7 @@ use crate::{body::Body, fault::Fault};
 
 /// What a service below a layer gives: an answer, or why there is none.
 pub(crate) type Outcome = Result<Response<Body>, Fault>;
-/// The future of a layer that awaits.
+/// The future of a layer that awaits several things.
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pin_project! {
@@ -64,6 +64,44 @@ impl<F: Future<Output = Outcome>> Future for Step<F> {
             // Polled again after the end is a bug of the caller; waiting for ever is the harmless answer.
             StepProjection::Refused { fault } => fault.take().map_or(Poll::Pending, |fault| Poll::Ready(Err(fault))),
         }
+    }
+}
+
+pin_project! {
+    /// The future of a layer that has something to do with what comes from below: no allocation.
+    pub(crate) struct After<F, T> {
+        #[pin]
+        below: F,
+        then: Option<T>,
+    }
+}
+
+/// What a layer does with what comes from below. Dropped, it says that nothing came.
+pub(crate) trait Then<In> {
+    type Out;
+
+    fn then(self, from_below: In) -> Self::Out;
+}
+
+impl<F, T> After<F, T> {
+    pub(crate) fn new(below: F, then: T) -> Self {
+        Self {
+            below,
+            then: Some(then),
+        }
+    }
+}
+
+impl<F: Future, T: Then<F::Output>> Future for After<F, T> {
+    type Output = T::Out;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Out> {
+        let me = self.project();
+        let from_below = ready!(me.below.poll(cx));
+        // Polled again after the end: see `Step`.
+        me.then
+            .take()
+            .map_or(Poll::Pending, |then| Poll::Ready(then.then(from_below)))
     }
 }
 

@@ -8,12 +8,12 @@ use std::{
 use http::Response;
 use tower::{Layer, Service};
 
-use super::{Boxed, Outcome};
+use super::{After, Outcome, Then};
 use crate::{
     body::Body,
     fault::Fault,
     respond::{Audience, Pages, respond},
-    visit::Arrival,
+    visit::{Arrival, RequestId},
 };
 
 /// See the module.
@@ -42,11 +42,11 @@ impl<S> Layer<S> for RescueLayer {
 impl<S> Service<Arrival> for Rescue<S>
 where
     S: Service<Arrival, Response = Response<Body>, Error = Fault>,
-    S::Future: Future<Output = Outcome> + Send + 'static,
+    S::Future: Future<Output = Outcome>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Boxed<Result<Response<Body>, Infallible>>;
+    type Future = After<S::Future, Rescued>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Every layer below is always ready (layers/mod.rs).
@@ -54,14 +54,26 @@ where
     }
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
-        let audience = Audience::of(&arrival.request);
-        let (request_id, pages) = (arrival.request_id, self.pages.clone());
-        let answer = self.inner.call(arrival);
-        Box::pin(async move {
-            match answer.await {
-                Ok(response) => Ok(response),
-                Err(fault) => Ok(respond(&fault, &audience, request_id.as_str(), &pages)),
-            }
-        })
+        let rescued = Rescued {
+            audience: Audience::of(&arrival.request),
+            request_id: arrival.request_id.clone(),
+            pages: self.pages.clone(),
+        };
+        After::new(self.inner.call(arrival), rescued)
+    }
+}
+
+/// What a page would need to know.
+pub(crate) struct Rescued {
+    audience: Audience,
+    request_id: RequestId,
+    pages: Pages,
+}
+
+impl Then<Outcome> for Rescued {
+    type Out = Result<Response<Body>, Infallible>;
+
+    fn then(self, outcome: Outcome) -> Self::Out {
+        Ok(outcome.unwrap_or_else(|fault| respond(&fault, &self.audience, self.request_id.as_str(), &self.pages)))
     }
 }

@@ -7,16 +7,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response};
 use tower::{Layer, Service};
 
-use super::Boxed;
+use super::{After, Then};
 use crate::{
     body::Body,
     visit::{Arrival, REQUEST_ID},
 };
 
-pub(crate) const SERVED_BY: &str = "x-hawse-served-by";
+pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-hawse-served-by");
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -44,29 +44,42 @@ impl<S> Layer<S> for StampLayer {
 
 impl<S> Service<Arrival> for Stamp<S>
 where
-    S: Service<Arrival, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
+    S: Service<Arrival, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Boxed<Result<Response<Body>, Infallible>>;
+    type Future = After<S::Future, Stamped>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
-        let request_id = HeaderValue::from_str(arrival.request_id.as_str()).ok();
-        let served_by = self.served_by.clone();
-        let answer = self.inner.call(arrival);
-        Box::pin(async move {
-            let mut response = answer.await?;
-            let fields = [(SERVED_BY, served_by), (REQUEST_ID, request_id)];
-            for (name, value) in fields {
-                if let Some(value) = value {
-                    response.headers_mut().insert(name, value);
-                }
+        let stamped = Stamped {
+            request_id: arrival.request_id.value(),
+            served_by: self.served_by.clone(),
+        };
+        After::new(self.inner.call(arrival), stamped)
+    }
+}
+
+/// What an answer gets.
+pub(crate) struct Stamped {
+    request_id: HeaderValue,
+    served_by: Option<HeaderValue>,
+}
+
+impl Then<Result<Response<Body>, Infallible>> for Stamped {
+    type Out = Result<Response<Body>, Infallible>;
+
+    fn then(self, answer: Self::Out) -> Self::Out {
+        answer.map(|mut response| {
+            let headers = response.headers_mut();
+            if let Some(served_by) = self.served_by {
+                headers.insert(SERVED_BY, served_by);
             }
-            Ok(response)
+            headers.insert(REQUEST_ID, self.request_id);
+            response
         })
     }
 }

@@ -111,7 +111,7 @@ pub(crate) fn visit(shared: &Arc<Shared>, host: &str, request: Request<Body>) ->
     } = arrival(shared, request);
     let authority = Authority {
         host: host.to_owned(),
-        text: host.to_owned(),
+        text: host.parse().unwrap(),
     };
     Visit {
         connection,

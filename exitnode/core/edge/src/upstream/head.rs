@@ -6,7 +6,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, response, uri};
 
-use crate::{fault::Fault, rules, visit};
+use crate::{
+    fault::Fault,
+    rules,
+    visit::{self, RequestId},
+};
 
 /// How the app is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,25 +27,28 @@ pub(super) struct Told<'a> {
     /// Value of X-Forwarded-For.
     pub(super) forwarded_for: Option<HeaderValue>,
     /// Host as the visitor wrote it.
-    pub(super) authority: &'a str,
+    pub(super) authority: &'a HeaderValue,
     /// What the app gets as Host instead; `None`: the same.
     pub(super) host: Option<&'a str>,
     /// The app is spoken to over TLS.
     pub(super) tls: bool,
-    pub(super) request_id: &'a str,
+    pub(super) request_id: &'a RequestId,
 }
 
 /// Fields of one connection, besides those that Connection names. Trailer is none of them (RFC 9110, 6.6.2).
-const HOP_BY_HOP: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
-const KEEP_ALIVE: &str = "keep-alive";
-const PROXY_CONNECTION: &str = "proxy-connection";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Rewrites a request's head for the app.
 pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_>) -> Result<(), Fault> {
@@ -51,8 +58,8 @@ pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_
     // hyper answers 100 Continue as soon as the app's side takes the body: the expectation is met here.
     head.headers.remove(header::EXPECT);
     join_cookies(&mut head.headers);
-    let (host, tls) = (told.host.unwrap_or(told.authority), told.tls);
-    tell(&mut head.headers, told)?;
+    let tls = told.tls;
+    let host = tell(&mut head.headers, told)?;
     match towards {
         Towards::Http1 if wants_trailers => {
             head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -70,7 +77,7 @@ pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_
         }
         Towards::Http1 | Towards::H2c => {}
     }
-    address(head, towards, host, tls)?;
+    address(head, towards, &host, tls)?;
     head.extensions.clear();
     Ok(())
 }
@@ -82,7 +89,7 @@ pub(super) fn response(head: &mut response::Parts) {
         head.headers.remove(header::CONTENT_LENGTH);
     }
     drop_hop_by_hop(&mut head.headers);
-    drop_matching(&mut head.headers, |name| name.starts_with("x-hawse-"));
+    drop_matching(&mut head.headers, |name| name.as_str().starts_with("x-hawse-"));
     head.version = Version::HTTP_11;
     head.extensions.clear();
 }
@@ -124,20 +131,20 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::try_from(name).ok())
         .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in named {
         headers.remove(name);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
+    drop_matching(headers, |name| HOP_BY_HOP.contains(name));
 }
 
 /// Fields by which the edge speaks to the app.
-fn is_ours(name: &str) -> bool {
+fn is_ours(name: &HeaderName) -> bool {
+    let name = name.as_str();
     name.starts_with("x-forwarded-") || name.starts_with("x-hawse-") || matches!(name, "forwarded" | "x-real-ip")
 }
 
-fn drop_matching(headers: &mut HeaderMap, drop: impl Fn(&str) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| drop(name.as_str())).cloned().collect();
+fn drop_matching(headers: &mut HeaderMap, drop: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| drop(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -157,24 +164,23 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn tell(headers: &mut HeaderMap, told: Told<'_>) -> Result<(), Fault> {
-    let authority = value(told.authority)?;
+/// Tells the app of the visitor; the Host that it gets.
+fn tell(headers: &mut HeaderMap, told: Told<'_>) -> Result<HeaderValue, Fault> {
     if let Some(chain) = told.forwarded_for {
-        headers.insert("x-forwarded-for", chain);
+        headers.insert(FORWARDED_FOR, chain);
     }
-    headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-    headers.insert(visit::REQUEST_ID, value(told.request_id)?);
-    headers.insert(header::HOST, told.host.map_or_else(|| Ok(authority.clone()), value)?);
-    headers.insert("x-forwarded-host", authority);
-    Ok(())
-}
-
-fn value(text: &str) -> Result<HeaderValue, Fault> {
-    HeaderValue::from_str(text).map_err(|_| Fault::bad_request("Host is not a host name."))
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(FORWARDED_HOST, told.authority.clone());
+    headers.insert(visit::REQUEST_ID, told.request_id.value());
+    let host = told.host.map(HeaderValue::from_str).transpose();
+    let host = host.map_err(|_| Fault::bad_request("Host is not a host name."))?;
+    let host = host.unwrap_or_else(|| told.authority.clone());
+    headers.insert(header::HOST, host.clone());
+    Ok(host)
 }
 
 /// Target and version: path only in HTTP/1.1, scheme and authority in HTTP/2.
-fn address(head: &mut request::Parts, towards: Towards, host: &str, tls: bool) -> Result<(), Fault> {
+fn address(head: &mut request::Parts, towards: Towards, host: &HeaderValue, tls: bool) -> Result<(), Fault> {
     let mut parts = uri::Parts::default();
     parts.path_and_query = Some(
         head.uri
@@ -185,7 +191,7 @@ fn address(head: &mut request::Parts, towards: Towards, host: &str, tls: bool) -
     head.version = Version::HTTP_11;
     if towards == Towards::H2c {
         parts.scheme = Some(if tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-        parts.authority = host.parse().ok();
+        parts.authority = host.as_bytes().try_into().ok();
         head.version = Version::HTTP_2;
         head.headers.remove(header::HOST);
     }

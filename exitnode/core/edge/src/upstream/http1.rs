@@ -108,7 +108,7 @@ pub(super) fn prepare(routed: Routed, towards: Towards) -> Result<(About, Reques
         authority: &authority.text,
         host: endpoint.host.as_deref(),
         tls: endpoint.is_tls(),
-        request_id: request_id.as_str(),
+        request_id: &request_id,
     };
     head::request(&mut head, towards, told)?;
     let visitor = connection.peer;

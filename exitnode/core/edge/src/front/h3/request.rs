@@ -104,8 +104,7 @@ async fn answer(
         request_id: front.ids.next(),
         request,
     };
-    // The layers are always ready (layers/mod.rs), so there is nothing to poll before the call.
-    let Ok(response) = tower::Service::call(&mut front.stack.clone(), arrival).await;
+    let Ok(response) = front.stack.call(arrival).await;
     let (mut head, body) = response.into_parts();
     if let (false, Ok(now)) = (
         head.headers.contains_key(header::DATE),

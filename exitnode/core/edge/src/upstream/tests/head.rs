@@ -1,15 +1,17 @@
 use http::{Request, Response};
 
 use super::*;
+use crate::visit::RequestIds;
 
 fn rewritten(towards: Towards, request: http::request::Builder) -> request::Parts {
     let mut head = request.body(()).unwrap().into_parts().0;
+    let request_id = RequestIds::new([0; 16]).next();
     let told = Told {
         forwarded_for: Some(HeaderValue::from_static("203.0.113.7")),
-        authority: "Shop.example:443",
+        authority: &HeaderValue::from_static("Shop.example:443"),
         host: None,
         tls: false,
-        request_id: "id1",
+        request_id: &request_id,
     };
     super::request(&mut head, towards, told).unwrap();
     head
@@ -28,7 +30,7 @@ const TOLD: [&str; 4] = [
     "x-forwarded-for: 203.0.113.7",
     "x-forwarded-host: Shop.example:443",
     "x-forwarded-proto: https",
-    "x-hawse-request-id: id1",
+    "x-hawse-request-id: 00000000000000000000000000000000",
 ];
 
 fn told_and(fields: &[&str]) -> Vec<String> {
@@ -171,10 +173,10 @@ fn the_app_behind_a_url_is_asked_under_its_own_host_and_told_the_public_one() {
             .into_parts();
         let told = Told {
             forwarded_for: None,
-            authority: "shop.t.example",
+            authority: &HeaderValue::from_static("shop.t.example"),
             host: Some("app.example:8443"),
             tls: true,
-            request_id: "id1",
+            request_id: &RequestIds::new([0; 16]).next(),
         };
         super::request(&mut head, towards, told).unwrap();
         assert_eq!(head.uri, uri);
