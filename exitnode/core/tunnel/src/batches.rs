@@ -66,6 +66,9 @@ impl Runtime for Tasks {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        #[cfg(target_os = "linux")]
+        let inner = Arc::new(crate::udp::Socket::new(socket)?);
+        #[cfg(not(target_os = "linux"))]
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
         Ok(Arc::new(Socket(inner)))
     }
@@ -75,7 +78,7 @@ impl Runtime for Tasks {
     }
 }
 
-/// tokio's, but takes several datagrams at once only of a connection that sends many.
+/// udp.rs's (tokio's where that is not), but takes several datagrams at once only of a connection that sends many.
 #[derive(Debug)]
 struct Socket(Arc<dyn AsyncUdpSocket>);
 

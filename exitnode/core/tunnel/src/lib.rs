@@ -36,6 +36,8 @@ mod splice;
 mod stream;
 mod tls;
 mod transport;
+#[cfg(target_os = "linux")]
+mod udp;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
