@@ -1,6 +1,6 @@
 """Runs the steps of the demo, then ends everything, proves that nothing is left, and counts.
 
-Exit codes: 0 every expectation held; 1 one did not, or a step failed; 130 interrupted before step 7 was done.
+Exit codes: 0 every expectation held; 1 one did not, or a step failed; 130 interrupted before step 8 was done.
 Ctrl-C and SIGTERM end it in order at any time. Called by `make demo`, first with the argument `preflight`: settings and
 ports are checked before a cold machine spends minutes on the build.
 """
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from demo import changes, kills, programs, setup, stay, visiting
+from demo import changes, kills, lookups, programs, setup, stay, visiting
 from demo.clusters import Cluster
 from demo.embedded import EmbeddedCluster
 from demo.errors import DemoError
@@ -36,6 +36,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("The platform team's fleet: an exit node in each of two regions", setup.apply_fleet),
     ("The developer's tunnel: an app on this machine, an agent, a public address", setup.open_tunnel),
     ("Visitors", visiting.visit_tunnel),
+    ("Where look-ups lead, and when a region dies", lookups.look_up),
     ("What a kill -9 costs the visitors", kills.kill_everything),
     ("What happens when things change", changes.change_things),
 )

@@ -1,4 +1,4 @@
-"""Step 7: the Tunnel goes and comes back, somebody else wants its name, and the AgentToken is deleted."""
+"""Step 8: the Tunnel goes and comes back, somebody else wants its name, and the AgentToken is deleted."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _CHANGE_S = 20.0
 
 
 def change_things(session: Session) -> None:
-    """Step 7."""
+    """Step 8."""
     delete_tunnel(session)
     session.report.line()
     restore_tunnel(session)

@@ -1,4 +1,4 @@
-"""Step 6: kill -9 to each part in turn, and then to all at once, while visitors come; what it cost them.
+"""Step 7: kill -9 to each part in turn, and then to all at once, while visitors come; what it cost them.
 
 Containers are started again by their node, the API server by the cluster; the app and the agent by this step, as a
 developer would. Only in a cluster of the demo's own: nobody's else is killed.
@@ -39,7 +39,7 @@ class Case:
 
 
 def kill_everything(session: Session) -> None:
-    """Step 6."""
+    """Step 7."""
     report = session.report
     if session.cluster.api_server_pid() is None:
         report.note("Left out: in this cluster no process is the demo's to kill.")
@@ -56,7 +56,7 @@ def kill_everything(session: Session) -> None:
     for expected, kill in kills:
         for verdict in judge(kill, expected):
             report.check(verdict.name, verdict.held, verdict.detail)
-    _reopen_browser_door(session)
+    visiting.reopen_browser_door(session)
 
 
 def _cases(session: Session) -> list[Case]:
@@ -194,12 +194,3 @@ def _pid(pod: Any) -> int:
     if not number.isdigit():
         raise DemoError("embedded cluster", f"the container id of {pod['metadata']['name']} names no process")
     return int(number)
-
-
-def _reopen_browser_door(session: Session) -> None:
-    """The forwarding goes through the API server and ends with the pod: start it anew."""
-    for program in session.programs.ended():
-        if program.name == visiting.PORT_FORWARD:
-            session.programs.stop(program)
-    session.report.line()
-    visiting.open_browser_door(session)

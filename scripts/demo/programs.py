@@ -84,6 +84,10 @@ class Programs:
         """Those that ended by themselves."""
         return [program for program in self._started if not program.running()]
 
+    def named(self, name: str) -> list[Program]:
+        """Those of a name, ended or not."""
+        return [program for program in self._started if program.name == name]
+
     def await_output(self, program: Program, pattern: re.Pattern[str], timeout_s: float) -> str | None:
         """First group of what it printed; None if it ended or the time is over."""
         deadline = time.monotonic() + timeout_s

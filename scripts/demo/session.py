@@ -6,6 +6,7 @@ Holds; decides nothing. Made by __main__, handed to every step.
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import powerdns
 from demo.clusters import Cluster
 from demo.kube import Shell
 from demo.programs import Program, Programs
@@ -43,6 +44,8 @@ class Session:
     url: str = ""
     app: Program | None = None
     agent: Program | None = None
+    name_server: powerdns.Server | None = None
+    """The fleet's own; None: it has none."""
 
     @property
     def logs(self) -> Path:

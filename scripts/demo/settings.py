@@ -39,7 +39,7 @@ class Settings:
     bin: Path
     """Programs of the Python environment."""
     check: bool
-    """End after step 7."""
+    """End after step 8."""
     place: Place
     kind_name: str
     """Of a kind cluster that exists; "": one of the demo's own."""

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 import devcluster
-from demo import kube
+from demo import kube, nameserver
 from demo.errors import DemoError
 from demo.report import seconds
-from demo.session import FLEET_FILE, NAMESPACE, REGIONS, RELEASE, SYSTEM, TOKEN, TUNNEL, TUNNEL_FILE, Session
+from demo.session import NAMESPACE, REGIONS, RELEASE, SYSTEM, TOKEN, TUNNEL, TUNNEL_FILE, Session
 from demo.settings import Settings
 from demo.visits import Door
 
@@ -93,7 +93,8 @@ def apply_fleet(session: Session) -> None:
     """Step 3."""
     report, shell = session.report, session.shell
     started = time.monotonic()
-    shell.show(f"kubectl apply -f {FLEET_FILE}", hop="API server", timeout_s=30)
+    fleet_file = nameserver.prepare_fleet(session)
+    shell.show(f"kubectl apply -f {fleet_file}", hop="API server", timeout_s=30)
     wait = f"kubectl wait --for=condition=Ready exitnodes --all --timeout={_READY_S}s"
     _wait(session, wait, "exit nodes", partial(_why_not, session, "exitnodes"), "-l hawse.dev/fleet --tail=20")
     took = time.monotonic() - started

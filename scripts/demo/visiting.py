@@ -99,6 +99,14 @@ def open_browser_door(session: Session) -> None:
         raise DemoError("kubectl port-forward", f"127.0.0.1:{local} does not lead to {door.exit_node}", log=forward.log)
 
 
+def reopen_browser_door(session: Session) -> None:
+    """The forwarding goes through the API server to one pod, and is of no use without either: start it anew."""
+    for program in session.programs.named(PORT_FORWARD):
+        session.programs.stop(program)
+    session.report.line()
+    open_browser_door(session)
+
+
 def _save_ca(session: Session) -> Path:
     """The CA that vouches for the fleet's certificate: what the shown commands name, and what a browser may import."""
     path = session.directory / "ca.crt"
