@@ -64,7 +64,6 @@ def prepare(directory: Path, *, key: str, address: str = "127.0.0.1", **settings
         "webserver-address": address,
         "webserver-port": str(api_port),
         "webserver-allow-from": "127.0.0.0/8",
-        "socket-dir": str(run),
         "include-dir": str(run / "conf.d"),
     } | {name.replace("_", "-"): value for name, value in settings.items()}
     lines = [line for line in (FILES / "pdns.conf").read_text().splitlines() if line.partition("=")[0] not in own]

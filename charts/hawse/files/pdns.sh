@@ -12,4 +12,5 @@ if [ ! -e "$data/pdns.sqlite3" ]; then
 fi
 mkdir -p "$run/conf.d"
 printf 'api-key=%s\n' "$(cat "${HAWSE_DNS_KEY_FILE:-/etc/hawse-dns/key/api-key}")" > "$run/conf.d/key.conf"
+cd "$run"
 exec pdns_server --config-dir="${HAWSE_DNS_CONFIG:-/etc/hawse-dns/config}"

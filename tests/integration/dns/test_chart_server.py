@@ -40,6 +40,6 @@ def test_paths_of_the_configuration_are_those_that_the_pod_mounts() -> None:
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
     config = (ROOT / "charts/hawse/files/pdns.conf").read_text()
     paths = [line.partition("=")[2] for line in config.splitlines() if line.partition("=")[2].startswith("/")]
-    assert len(paths) == 3
+    assert len(paths) == 2
     assert all(any(path.startswith(mount) for mount in mounts) for path in paths)
     assert {port["containerPort"] for port in container["ports"]} == {5353, 8081}
