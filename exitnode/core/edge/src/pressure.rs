@@ -45,7 +45,7 @@ impl Pressure {
     }
 }
 
-/// Looks until it is dropped, or until what the process has can't be read. `most`: bytes; 0: there is no bound.
+/// Looks until it is dropped, or until what the process has can't be read. `most`: bytes; 0: there is no bound. Cancel safe.
 pub(crate) async fn watch(shared: &Shared, most: u64, used: impl Fn() -> Option<u64>) {
     if most == 0 {
         return;

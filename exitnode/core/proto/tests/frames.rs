@@ -61,7 +61,13 @@ fn session() -> impl Strategy<Value = Kind> {
             })
         }),
         refused().prop_map(Kind::Refused),
-        vec(tunnel, 0..8).prop_map(|tunnels| Kind::Offer(Offer { tunnels })),
+        (vec(tunnel, 0..8), vec(text(), 0..4), vec(any::<u32>(), 0..4)).prop_map(|(tunnels, addresses, tcp_ports)| {
+            Kind::Offer(Offer {
+                tunnels,
+                addresses,
+                tcp_ports,
+            })
+        }),
         vec(text(), 0..8).prop_map(|tunnel_uids| Kind::Register(Register { tunnel_uids })),
         vec(text(), 0..8).prop_map(|tunnel_uids| Kind::Registered(Registered { tunnel_uids })),
         (any::<u32>(), text()).prop_map(|(deadline_ms, reason)| Kind::Drain(Drain { deadline_ms, reason })),
@@ -199,7 +205,10 @@ fn the_most_that_a_frame_can_become_in_memory_is_bounded() {
     let count = (FRAME_MAX_BYTES - 4) / 2;
     let tunnels = vec![OfferedTunnel::default(); count];
     let offer = Frame {
-        frame: Some(Kind::Offer(Offer { tunnels })),
+        frame: Some(Kind::Offer(Offer {
+            tunnels,
+            ..Offer::default()
+        })),
     };
     let bytes = stream_of(&[offer]);
     let (found, error) = received(&bytes, 0);
