@@ -35,9 +35,27 @@ API_ERRORS = prometheus_client.Counter(
 )
 EVENTS_DROPPED = prometheus_client.Counter("hawse_operator_events_dropped", "Kubernetes events that were not posted.")
 LEADER = prometheus_client.Gauge("hawse_operator_leader", "1 while this replica is the leader.")
+DNS_READY = prometheus_client.Gauge(
+    "hawse_operator_dns_ready", "1 while a fleet's name servers have its records, 0 while they do not.", ["fleet"]
+)
+DNS_WRITES = prometheus_client.Counter(
+    "hawse_operator_dns_writes", "Record sets written or removed at name servers.", ["fleet"]
+)
+WEIGHT = prometheus_client.Gauge(
+    "hawse_operator_exit_node_weight",
+    "Weight of an ExitNode: asked for, and effective after readiness and drain.",
+    ["exit_node", "kind"],
+)
 CACHE_OBJECTS = prometheus_client.Gauge(
     "hawse_operator_cache_objects", "Objects in the cache by resource.", ["resource"]
 )
+
+
+def forget(metric: prometheus_client.Gauge, *labels: str) -> None:
+    """Say no more of something that is gone."""
+    with contextlib.suppress(KeyError):
+        metric.remove(*labels)
+
 
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

@@ -93,6 +93,11 @@ def test_a_drained_region_gets_nothing_and_comes_back(scene: Scene) -> None:
     )
     assert statistic < powerdns.CHI_SQUARE_9999[1]
     wait_for("the status", lambda: (scene.api.get("exitnode", "us-1") or {})["status"]["effectiveWeight"] == 0)
+    assert fleet.operator is not None
+    metrics = fleet.operator.ask("/metrics").text
+    assert 'hawse_operator_exit_node_weight{exit_node="us-1",kind="effective"} 0.0' in metrics
+    assert 'hawse_operator_exit_node_weight{exit_node="us-1",kind="asked"} 30.0' in metrics
+    assert 'hawse_operator_dns_ready{fleet="default"} 1.0' in metrics
     fleet.change(server, WILDCARD, lambda: fleet.exit_node("us", weight=30))
     assert "us" in fleet.counts(server, names_of(200, "f"))
 

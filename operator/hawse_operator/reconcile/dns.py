@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pydantic import SecretStr
 
 from hawse_api import names, v1alpha1
-from hawse_operator import errors
+from hawse_operator import errors, telemetry
 from hawse_operator.dns import plan as planning
 from hawse_operator.dns import standing as standings
 from hawse_operator.dns.ownership import Owner
@@ -92,6 +92,7 @@ class DnsReconciler:
             reason = next(reason for type_, reason in REASONS if isinstance(exc, type_))
             return Standing(False, reason, str(exc)[:1_000])
         self._published[fleet.name] = Published(fleet.spec.dns.type, plan.domain, provider)
+        telemetry.DNS_WRITES.labels(fleet.name).inc(outcome.writes)
         if outcome.writes:
             logger.info("DNS written", extra={"fleet": fleet.name, "record_sets": outcome.writes})
         return Standing(
@@ -204,8 +205,10 @@ class DnsReconciler:
             return
         if standing is None:
             context.dns.pop(fleet, None)
+            telemetry.forget(telemetry.DNS_READY, fleet)
         else:
             context.dns[fleet] = standing
+            telemetry.DNS_READY.labels(fleet).set(1 if standing.holds else 0)
             logger.info("DNS stands", extra={"fleet": fleet, "reason": standing.reason, "why": standing.message})
         context.queue.add(Key(FLEETS.plural, "", fleet), delay_s=0.0)
         tunnels = "fleet" if standings.differ_for_all(before, standing) else "placed"

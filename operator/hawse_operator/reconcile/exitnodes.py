@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from hawse_api import names, v1alpha1
+from hawse_operator import telemetry
 from hawse_operator.dns import standing as standings
 from hawse_operator.dns import weights
 from hawse_operator.k8s import events
@@ -21,6 +22,8 @@ from hawse_operator.translate import statuses
 logger = logging.getLogger(__name__)
 
 Condition, Reason = names.Condition, names.Reason
+WEIGHTS = ("asked", "effective")
+"""Kinds of the weights in metrics."""
 SUMMED = (Condition.ACCEPTED, Condition.PROGRAMMED)
 
 
@@ -37,6 +40,8 @@ class ExitNodeReconciler:
         body = context.world.cache[EXIT_NODES].get(key)
         if body is None:
             context.world.forget(key)
+            for kind in WEIGHTS:
+                telemetry.forget(telemetry.WEIGHT, key.name, kind)
             return None
         try:
             exit_node = context.world.parse(v1alpha1.ExitNode, key, body)
@@ -123,6 +128,9 @@ class ExitNodeReconciler:
         fleet = world.fleets().get(exit_node.spec.fleet_name)
         addresses = world.addresses(exit_node)
         judgements += self._judge_dns(exit_node, fleet, addresses)
+        effective = weights.effective_weight(world.dns_node(exit_node, fleet)) if fleet else None
+        for kind, weight in zip(WEIGHTS, (exit_node.spec.weight, effective or 0), strict=True):
+            telemetry.WEIGHT.labels(exit_node.name, kind).set(weight)
         fields = {
             "replicas": len(pods),
             "ready_replicas": sum(pod.is_ready for pod in pods),
@@ -131,7 +139,7 @@ class ExitNodeReconciler:
             ),
             "addresses": addresses,
             "agents": self._agents(exit_node),
-            "effective_weight": weights.effective_weight(world.dns_node(exit_node, fleet)) if fleet else None,
+            "effective_weight": effective,
         }
         new = statuses.build_status(
             exit_node.status, judgements, fields, generation=exit_node.generation, now=context.now

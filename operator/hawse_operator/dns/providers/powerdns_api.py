@@ -22,6 +22,7 @@ PAUSES_S = (0.2, 0.8)
 """Before the second and the third attempt of a request that got no answer or a 5xx."""
 BATCH = 500
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
+"""A zone with 50,000 records of its own."""
 
 
 class Api:
@@ -105,7 +106,7 @@ class Api:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
             ) as response:
-                raw = await response.content.read(ANSWER_MAX_BYTES)
+                raw = await self._body(response)
         except TimeoutError as exc:
             raise errors.DnsUnavailable(
                 f'Server "{self.name}" at {self._url} does not answer within {TIMEOUT_S:.0f} s.'
@@ -116,6 +117,14 @@ class Api:
                 "Is it running, with api=yes and webserver=yes, and does webserver-allow-from let the operator in?"
             ) from exc
         return self._read(response.status, raw)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        raw = bytearray()
+        async for chunk in response.content.iter_chunked(64 * 1024):
+            raw += chunk
+            if len(raw) > ANSWER_MAX_BYTES:
+                raise errors.DnsRefused(f'Server "{self.name}" answers with more than {ANSWER_MAX_BYTES >> 20} MiB.')
+        return bytes(raw)
 
     def _read(self, status: int, raw: bytes) -> Any:
         if 200 <= status < 300:
