@@ -134,6 +134,13 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
         "must match",
     ),
     ("Fleet", "dns", {"type": "PowerDNS"}, "spec.dns", "powerDNS belongs to type PowerDNS"),
+    (
+        "Fleet",
+        "dns",
+        {"type": "PowerDNS", "powerDNS": POWERDNS | {"nameservers": ["ns1.tunnels.example.com"]}},
+        "spec",
+        "nameservers must lie outside the domain",
+    ),
     ("Fleet", "dns", {"type": "None", "externalDNS": {}}, "spec.dns", "externalDNS belongs to type ExternalDNS"),
     ("Fleet", "dns", {"type": "None", "ttl": "4s"}, "spec.dns.ttl", "between 5s and 1h"),
     (
@@ -248,6 +255,7 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("ExitNode", "location", {"latitude": "-52.37", "longitude": "4.9"}),
     ("Tunnel", "placement", {"policy": "Failover", "regions": [{"name": "eu"}, {"name": "us", "weight": 0}]}),
     ("Fleet", "dns", {"type": "PowerDNS", "powerDNS": POWERDNS}),
+    ("Fleet", "dns", {"type": "PowerDNS", "powerDNS": POWERDNS | {"nameservers": ["ns1.example.com"]}}),
     ("Fleet", "dns", {"type": "RFC2136", "rfc2136": {"server": "192.0.2.53", "tsigKeyRef": {"name": "dns"}}}),
     ("Fleet", "dns", {"type": "ExternalDNS", "externalDNS": {}}),
     ("Fleet", "dns", {"type": "None", "clientNetworks": [{"region": "eu", "cidrs": ["10.0.0.0/8", "2001:db8::/32"]}]}),

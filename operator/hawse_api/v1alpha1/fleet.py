@@ -168,10 +168,23 @@ class Targets(Model):
     needs no entry. Whoever may make Tunnels reaches all of them from inside the cluster: keep them narrow."""
 
 
+def _nameservers_are_outside(spec: "FleetSpec") -> bool:
+    names = spec.dns.power_dns.nameservers if spec.dns.power_dns else ()
+    return not any(f".{name}".endswith(f".{spec.domain}") for name in names)
+
+
 class FleetSpec(Model):
     """What the platform team wants."""
 
-    rules = (immutable("domain"),)
+    rules = (
+        immutable("domain"),
+        Rule(
+            cel="!has(self.dns.powerDNS) || !has(self.dns.powerDNS.nameservers) || "
+            "self.dns.powerDNS.nameservers.all(name, !('.' + name).endsWith('.' + self.domain))",
+            message="nameservers must lie outside the domain: inside it every name leads to exit nodes",
+            holds=_nameservers_are_outside,
+        ),
+    )
 
     domain: Annotated[str, Field(min_length=3, max_length=DOMAIN_MAX, pattern=DNS_NAME)]
     """Names of tunnels hang below it: tunnels.example.com. It is also the trust domain of all certificates.

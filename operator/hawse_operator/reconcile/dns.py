@@ -68,11 +68,11 @@ class DnsReconciler:
         """One fleet; returns seconds until the zone is compared again."""
         context = self._context
         fleet = context.world.fleets().get(key.name)
-        type_ = fleet.spec.dns.type if fleet is not None and not fleet.is_deleting else v1alpha1.DnsType.NONE
-        await self._withdraw_unless(key.name, type_)
-        if fleet is None or type_ is v1alpha1.DnsType.NONE:
+        if fleet is None or fleet.is_deleting or fleet.spec.dns.type is v1alpha1.DnsType.NONE:
+            await self._withdraw_unless(key.name, None)
             self._tell(key.name, None)
             return None
+        await self._withdraw_unless(key.name, (fleet.spec.dns.type, fleet.spec.domain))
         owner = self._owner(fleet)
         if owner is None:
             return RETRY_S  # the namespaces are not listed yet
@@ -105,10 +105,10 @@ class DnsReconciler:
             ds_records=outcome.ds_records,
         )
 
-    async def _withdraw_unless(self, fleet: str, type_: v1alpha1.DnsType) -> None:
+    async def _withdraw_unless(self, fleet: str, wanted: tuple[v1alpha1.DnsType, str] | None) -> None:
         """Take records back where they are no longer wanted; a server that is away keeps them, which is logged."""
         published = self._published.get(fleet)
-        if published is None or published.type is type_:
+        if published is None or (published.type, published.domain) == wanted:
             return
         owner = Owner(self._cluster_uid(), fleet)
         try:
