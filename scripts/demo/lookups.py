@@ -23,8 +23,8 @@ from demo.visits import Door, Protocol
 
 WEIGHTS = (60, 40)
 LOOK_UPS = 1_000
-CHI_SQUARE = 15.14
-"""Critical value for two regions at p = 0.0001."""
+CHI_SQUARE = 23.93
+"""Critical value for two regions at p = 0.000001."""
 _TIMEOUT_S = 2.0
 _READY_S = 20.0
 _CALM_S = 1.5

@@ -57,7 +57,7 @@ def test_look_ups_follow_the_weights_of_the_exit_nodes(scene: Scene) -> None:
     expected = {scene.fleet.addresses[region]: float(weight) for region, weight in WEIGHTS.items()}
     statistic = powerdns.chi_square(counts, expected)
     print(f"\n{QUERIES} look-ups by {WEIGHTS}: {dict(counts)}, chi-square {statistic:.2f}")
-    assert statistic < powerdns.CHI_SQUARE_9999[2]
+    assert statistic < powerdns.CHI_SQUARE[2]
 
 
 def test_a_fleet_without_placements_has_three_records_and_their_owners(scene: Scene) -> None:
@@ -91,7 +91,7 @@ def test_a_drained_region_gets_nothing_and_comes_back(scene: Scene) -> None:
     statistic = powerdns.chi_square(
         server.count(names_of(600, "e")), {fleet.addresses["eu"]: 6.0, fleet.addresses["ap"]: 1.0}
     )
-    assert statistic < powerdns.CHI_SQUARE_9999[1]
+    assert statistic < powerdns.CHI_SQUARE[1]
     wait_for("the status", lambda: (scene.api.get("exitnode", "us-1") or {})["status"]["effectiveWeight"] == 0)
     assert fleet.operator is not None
     metrics = fleet.operator.ask("/metrics").text
@@ -126,7 +126,7 @@ def test_a_placement_has_its_own_weights_and_the_status_says_them(scene: Scene) 
     hostname = placed(scene, "weighted", "Weighted", us=3, ap=1)
     counts = scene.server.count([hostname] * QUERIES, client=CLIENTS["eu"])
     expected = {scene.fleet.addresses["us"]: 90.0, scene.fleet.addresses["ap"]: 10.0}
-    assert powerdns.chi_square(counts, expected) < powerdns.CHI_SQUARE_9999[1]
+    assert powerdns.chi_square(counts, expected) < powerdns.CHI_SQUARE[1]
     status = (scene.api.get("tunnel", "weighted", "team-a") or {})["status"]
     by_name = {region["name"]: region for region in status["regions"]}
     assert (by_name["us"]["weight"], by_name["us"]["effectiveWeight"]) == (90, 90)
@@ -140,7 +140,7 @@ def test_nearest_leads_clients_to_their_region_and_others_by_weight(scene: Scene
     assert fleet.counts(server, [hostname] * 200, client=CLIENTS["us"]) == {"us": 200}
     counts = server.count([hostname] * QUERIES, client=CLIENTS["elsewhere"])
     expected = {fleet.addresses[region]: float(weight) for region, weight in WEIGHTS.items()}
-    assert powerdns.chi_square(counts, expected) < powerdns.CHI_SQUARE_9999[2]
+    assert powerdns.chi_square(counts, expected) < powerdns.CHI_SQUARE[2]
 
 
 def test_agents_are_led_to_the_nearest_region_that_is_up(scene: Scene) -> None:
