@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ async def test_a_certificate_past_its_half_life_is_renewed_saved_and_good_for_th
         await agent.says("serving https://shop.")
 
 
-@pytest.mark.parametrize(("offset", "says"), [("+1h", "1 h ahead of"), ("-1h", "1 h behind")])
+@pytest.mark.parametrize(("offset", "says"), [("+1h", "ahead of"), ("-1h", "behind")])
 async def test_a_clock_that_is_an_hour_off_is_told_at_the_login(
     parts: Parts, monkeypatch: pytest.MonkeyPatch, offset: str, says: str
 ) -> None:
@@ -207,7 +208,7 @@ async def test_a_clock_that_is_an_hour_off_is_told_at_the_login(
     done = await login(parts, parts.text(parts.operator.add_token("laptop")))
     assert done.process.returncode == 3, done.err
     assert "HAWSE-3007" in done.err
-    assert says in done.err
+    assert re.search(rf"your clock is (1 h|59 min \d+ s) {says}", done.err), "the login takes a second or two"
     assert not (parts.config / credentials.FILE).exists()
 
 

@@ -29,11 +29,11 @@ GROWTH_BYTES = 64 << 20
 """An exit node may use this much more while it is attacked: its pod may use 1 GiB."""
 KEPT_BYTES = 48 << 20
 """And this much after it: an allocator keeps what it will use again."""
-LINK_BYTES = (192 << 20) * 145 // 100 + (32 << 20)
+LINK_BYTES = (192 << 20) * 2 + (32 << 20)
 """The same while answers have no window. Until they count as stopped (READER_NOTICED) the window of the agent's link is
-the bound: 192 MiB (CONNECTION_WINDOW_BYTES) at 1.45 bytes each (measured; hawse-tunnel's limits.rs). Then there are 96
-of 1.5 MB, which is less. The rest is for the well-behaved."""
-IDLE_CONNECTIONS = 32
+the bound: 192 MiB (CONNECTION_WINDOW_BYTES) at up to 2 bytes each (1.45 in hawse-tunnel's limits.rs, and what jemalloc
+gives back only after a second). Then there are 96 of 1.5 MB, which is less. The rest is for the well-behaved."""
+IDLE_CONNECTIONS = 256
 """To the app, kept for one tunnel: POOL_IDLE_PER_TUNNEL."""
 FALL_BACK_S = 10.0
 _WAIT_S = 10.0
