@@ -45,6 +45,9 @@ class Listener(Protocol):
     def session_report(self) -> control_pb2.SessionReport:
         """All sessions now."""
 
+    def target_report(self) -> control_pb2.TargetReport:
+        """What answers now, of tunnels with a standby."""
+
 
 class ControlStream:
     """One connection. `run` once; `send` while it runs."""
@@ -133,14 +136,18 @@ class ControlStream:
             return
 
     async def _report(self) -> None:
-        """Sessions when they change, and now and then; and what the ticker wants to say."""
+        """Sessions when they change, and now and then; which targets answer; and what the ticker wants to say."""
         last, age_s = b"", REPORT_EVERY_S
+        targets: control_pb2.TargetReport | None = None
         while True:
             report = self._listener.session_report()
             shape = _shape_of(report)
             if shape != last or age_s >= REPORT_EVERY_S:
                 last, age_s = shape, 0.0
                 self.send(control_pb2.FromNode(sessions=report))
+            if (turned := self._listener.target_report()) != targets:
+                targets = turned
+                self.send(control_pb2.FromNode(targets=turned))
             message = self._ticker()
             if message is not None:
                 self.send(message)

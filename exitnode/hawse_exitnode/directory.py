@@ -67,11 +67,16 @@ def build_directory(objects: Iterable[ir_pb2.Object], before: Directory) -> Dire
                 fleet = obj.fleet
             case "token":
                 tokens[obj.token.uid] = f"{obj.token.namespace}/{obj.token.name}"
-            case "tunnel" if obj.tunnel.WhichOneof("target") == "agent":
+            case "tunnel":
                 tunnels.append(obj.tunnel)
     offers: dict[str, list[Offered]] = {}
     for tunnel in sorted(tunnels, key=lambda tunnel: (tunnel.namespace, tunnel.name, tunnel.uid)):
-        offers.setdefault(tunnel.agent.token_uid, []).append(_offered(tunnel, fleet))
+        if tunnel.WhichOneof("target") == "agent":
+            offered = _offered(tunnel, fleet, tunnel.uid, tunnel.app_protocol)
+            offers.setdefault(tunnel.agent.token_uid, []).append(offered)
+        if tunnel.standby.WhichOneof("target") == "agent":
+            offered = _offered(tunnel, fleet, standby_uid(tunnel.uid), tunnel.standby.app_protocol)
+            offers.setdefault(tunnel.standby.agent.token_uid, []).append(offered)
     gone = {uid: name for uid, name in {**before.deleted, **before.tokens}.items() if uid not in tokens}
     deleted = dict(list(gone.items())[-MAX_DELETED:])
     return Directory(
@@ -82,13 +87,20 @@ def build_directory(objects: Iterable[ir_pb2.Object], before: Directory) -> Dire
     )
 
 
-def _offered(tunnel: ir_pb2.Tunnel, fleet: ir_pb2.Fleet) -> Offered:
+def standby_uid(uid: str) -> str:
+    """Under what a tunnel's standby is offered to its agents; the edge asks for them by the same."""
+    return f"{uid}/standby"
+
+
+def _offered(
+    tunnel: ir_pb2.Tunnel, fleet: ir_pb2.Fleet, uid: str, app_protocol: ir_pb2.AppProtocol.ValueType
+) -> Offered:
     port = "" if fleet.https_port in (0, 443) else f":{fleet.https_port}"
     return Offered(
-        tunnel.uid,
+        uid,
         tunnel.namespace,
         tunnel.name,
         tunnel.hostname,
         f"https://{tunnel.hostname}{port}/",
-        _PROTOCOLS.get(tunnel.app_protocol, "HTTP1"),
+        _PROTOCOLS.get(app_protocol, "HTTP1"),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import assert_never
 
-from hawse_api.ir import control_pb2
+from hawse_api.ir import control_pb2, core_pb2
 from hawse_exitnode import keys, sessions, takeovers
 from hawse_exitnode.errors import StartError
 from hawse_exitnode.session_state import (
@@ -30,7 +30,7 @@ from hawse_exitnode.session_state import (
     Tick,
 )
 from hawse_tunnel.core import TunnelCore
-from hawse_tunnel.events import CoreFailed, FrameReceived, LinkDown, LinkUp
+from hawse_tunnel.events import CoreFailed, FrameReceived, LinkDown, LinkUp, TargetsTurned
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Dispatcher:
         self._core = core
         self.state = state
         self._relay = relay
+        self._targets = core_pb2.Targets()
 
     async def run(self) -> None:
         """Until the core is closed.
@@ -62,6 +63,8 @@ class Dispatcher:
                 case LinkDown():
                     self._log_down(event)
                     self.feed(LinkClosed(event.link))
+                case TargetsTurned(turned):
+                    self._take_targets(turned)
                 case CoreFailed(what):
                     raise StartError(f"the data plane failed: {what}")
                 case _:
@@ -85,6 +88,23 @@ class Dispatcher:
     def session_report(self) -> control_pb2.SessionReport:
         """All sessions now, with what the core measured of their links."""
         return sessions.report(self.state, {link.link: link for link in self._core.snapshot().links})
+
+    def target_report(self) -> control_pb2.TargetReport:
+        """What answers now, of every tunnel with a standby that has ever turned here."""
+        return control_pb2.TargetReport(
+            targets=[
+                control_pb2.TargetState(tunnel_uid=one.tunnel_uid, standby=one.standby, reason=one.reason)
+                for one in self._targets.targets
+            ]
+        )
+
+    def _take_targets(self, turned: core_pb2.Targets) -> None:
+        before = {one.tunnel_uid: one.standby for one in self._targets.targets}
+        self._targets = turned
+        for one in turned.targets:
+            if one.standby != before.get(one.tunnel_uid, False):
+                to = "standby" if one.standby else "primary"
+                logger.warning("target turned", extra={"tunnel": one.tunnel_uid, "to": to, "why": one.reason})
 
     def _carry_out(self, command: Command) -> None:
         match command:

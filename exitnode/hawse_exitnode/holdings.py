@@ -179,5 +179,6 @@ def closed_form(obj: ir_pb2.Object) -> ir_pb2.Object:
     return closed
 
 
-def _owner(tunnel: ir_pb2.Tunnel) -> tuple[str, str, str, int]:
-    return tunnel.namespace, tunnel.hostname, tunnel.agent.token_uid, tunnel.holder_generation
+def _owner(tunnel: ir_pb2.Tunnel) -> tuple[str, ...]:
+    tokens = tunnel.agent.token_uid, tunnel.standby.agent.token_uid
+    return tunnel.namespace, tunnel.hostname, *tokens, str(tunnel.holder_generation)

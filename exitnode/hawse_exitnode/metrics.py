@@ -43,6 +43,7 @@ class NodeCollector(Collector):
         reading = self._read()
         yield from _edge(reading.snapshot)
         yield from _tunnels(reading)
+        yield from _standbys(reading)
         yield from _node(reading)
 
 
@@ -94,6 +95,34 @@ def _tunnels(reading: Reading) -> Iterable[Metric]:
         in_flight.add_metric(list(known), tunnel.in_flight)
         queued.add_metric(list(known), tunnel.queued)
     yield from (requests, errors, moved, in_flight, queued)
+
+
+def _standbys(reading: Reading) -> Iterable[Metric]:
+    labels = ["namespace", "tunnel"]
+    active = GaugeMetricFamily(
+        "hawse_tunnel_standby_active", "1: the standby answers. Only tunnels that have one.", labels=labels
+    )
+    requests = CounterMetricFamily(
+        "hawse_tunnel_standby_requests", "Requests that the standby answered.", labels=labels
+    )
+    turns = CounterMetricFamily("hawse_tunnel_target_turns", "Turns to a target.", labels=[*labels, "to"])
+    repeated = CounterMetricFamily(
+        "hawse_tunnel_repeated", "Requests sent to the other target after the first had failed them.", labels=labels
+    )
+    checks = CounterMetricFamily("hawse_tunnel_checks", "Health checks of the target.", labels=[*labels, "result"])
+    for tunnel in reading.snapshot.tunnels:
+        known = reading.tunnels.get(tunnel.tunnel_uid)
+        if known is None or not tunnel.HasField("standby"):
+            continue
+        counted = tunnel.standby
+        active.add_metric(list(known), counted.active)
+        requests.add_metric(list(known), counted.requests)
+        turns.add_metric([*known, "standby"], counted.failovers)
+        turns.add_metric([*known, "primary"], counted.failbacks)
+        repeated.add_metric(list(known), counted.repeated)
+        checks.add_metric([*known, "passed"], counted.checks_passed)
+        checks.add_metric([*known, "failed"], counted.checks_failed)
+    yield from (active, requests, turns, repeated, checks)
 
 
 def _node(reading: Reading) -> Iterable[Metric]:

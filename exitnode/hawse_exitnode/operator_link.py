@@ -41,6 +41,9 @@ class Owner(Protocol):
     def session_report(self) -> control_pb2.SessionReport:
         """All sessions now."""
 
+    def target_report(self) -> control_pb2.TargetReport:
+        """What answers now, of tunnels with a standby."""
+
 
 class OperatorLink:
     """Owner of the identity and of the control stream."""
@@ -128,6 +131,10 @@ class OperatorLink:
     def session_report(self) -> control_pb2.SessionReport:
         """Pass on."""
         return self._owner.session_report()
+
+    def target_report(self) -> control_pb2.TargetReport:
+        """Pass on."""
+        return self._owner.target_report()
 
     # --- inside ------------------------------------------------------------------------------------------------------
     async def _ensure_identity(self, *, again: bool) -> None:

@@ -112,6 +112,10 @@ class Supervisor:
         """For the operator."""
         return self.node.dispatcher.session_report()
 
+    def target_report(self) -> control_pb2.TargetReport:
+        """For the operator."""
+        return self.node.dispatcher.target_report()
+
     # --- inside ------------------------------------------------------------------------------------------------------
     def _relay(self, request: control_pb2.RelayRequest) -> bool:
         return self.link.relay(request)

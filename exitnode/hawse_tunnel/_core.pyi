@@ -22,7 +22,7 @@ class Core:
         """Events since the last call: (kind, id, payload).
 
         "done" (ticket, error) · "link_up" (link, LinkUp) · "frame" (link, Frame) · "link_down" (link, LinkDown) ·
-        "failed" (0, text: a long-lived task of the core died).
+        "targets" (0, Targets: the newest says everything) · "failed" (0, text: a long-lived task of the core died).
         """
 
     def serve_edge(self, ticket: int, bind: str, options: bytes) -> None:

@@ -23,7 +23,7 @@ from hawse_api import names
 from hawse_api.ir import core_pb2, frames_pb2, ir_pb2
 from hawse_tunnel import errors
 from hawse_tunnel._core import Core
-from hawse_tunnel.events import CoreFailed, EndedBy, Event, FrameReceived, LinkDown, LinkUp
+from hawse_tunnel.events import CoreFailed, EndedBy, Event, FrameReceived, LinkDown, LinkUp, TargetsTurned
 
 MAX_WAITING_FRAMES = 4096
 """Frames that may wait for the reader of events(); the link of the next one is closed (HAWSE-1010)."""
@@ -249,6 +249,8 @@ class TunnelCore:
                     self._on_frame(ident, payload)
                 case "link_down":
                     self._on_link_down(ident, core_pb2.LinkDown.FromString(payload))
+                case "targets":
+                    self._emit(TargetsTurned(core_pb2.Targets.FromString(payload)))
                 case _:
                     self._on_failed(payload.decode())
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hawse_api.ir import frames_pb2
+from hawse_api.ir import core_pb2, frames_pb2
 
 
 class EndedBy(StrEnum):
@@ -59,10 +59,17 @@ class LinkDown:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetsTurned:
+    """A tunnel has turned to its standby, or back: what answers now, of every tunnel that has one."""
+
+    targets: core_pb2.Targets
+
+
+@dataclass(frozen=True, slots=True)
 class CoreFailed:
     """A long-lived task of the core died. The process should end in order and start again."""
 
     what: str
 
 
-Event = LinkUp | FrameReceived | LinkDown | CoreFailed
+Event = LinkUp | FrameReceived | LinkDown | TargetsTurned | CoreFailed

@@ -115,6 +115,8 @@ class Reason(StrEnum):
     AGENT_CONNECTED = "AgentConnected"
     NO_AGENT = "NoAgent"
     DIALLED = "Dialled"
+    FAILED_OVER = "FailedOver"
+    FAILED_BACK = "FailedBack"
     # DNSReady
     PUBLISHED = "Published"
     NOT_MANAGED = "NotManaged"

@@ -106,6 +106,25 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
             "a.example",
         )
     ),
+    ("Tunnel", "standby", {}, "spec.standby.target", "is required"),
+    (
+        "Tunnel",
+        "standby",
+        {"target": {"type": "Agent", "agent": {"tokenRef": {"name": "laptop"}}}},
+        "spec",
+        "an AgentToken of their own",
+    ),
+    *(
+        ("Tunnel", "standby", {"target": {"type": "URL", "url": "https://a.example"}, **wrong}, where, says)
+        for wrong, where, says in (
+            ({"healthCheck": {"path": "healthz"}}, "standby.healthCheck.path", "must match"),
+            ({"healthCheck": {"path": "/a b"}}, "standby.healthCheck.path", "must match"),
+            ({"healthCheck": {"interval": "499ms"}}, "standby.healthCheck.interval", "between 500ms and 5m"),
+            ({"healthCheck": {"timeout": "31s"}}, "standby.healthCheck.timeout", "between 100ms and 30s"),
+            ({"healthCheck": {"unhealthyThreshold": 0}}, "unhealthyThreshold", "greater than or equal to 1"),
+            ({"failback": {"after": "25h"}}, "standby.failback.after", "between 0s and 24h"),
+        )
+    ),
     ("Tunnel", "traffic.timeouts.request", "60", "spec.traffic.timeouts.request", "must match"),
     ("Tunnel", "traffic.timeouts.request", "99ms", "spec.traffic.timeouts.request", "between 100ms and 1h"),
     ("Tunnel", "traffic.timeouts.request", "1h1ms", "spec.traffic.timeouts.request", "between 100ms and 1h"),
@@ -243,6 +262,8 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("Tunnel", "target", {"type": "URL", "url": "http://eu.example.com:65535"}),
     ("Tunnel", "target", {"type": "URL", "url": "https://[2606:4700::1111]:8443"}),
     ("Tunnel", "traffic", {}),
+    ("Tunnel", "standby", {"target": {"type": "URL", "url": "https://a.example"}, "failback": {"after": "0s"}}),
+    ("Tunnel", "standby", {"target": {"type": "Agent", "agent": {"tokenRef": {"name": "spare"}}}}),
     ("Tunnel", "traffic.timeouts.request", "1h"),
     ("Tunnel", "traffic.maxConcurrent", 1),
     ("Tunnel", "suspend", True),

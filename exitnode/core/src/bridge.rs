@@ -35,6 +35,8 @@ pub enum Event {
     Frame(u64, Bytes, OwnedSemaphorePermit),
     /// A serialised `core::LinkDown`.
     LinkDown(u64, Vec<u8>),
+    /// A serialised `core::Targets`; the newest says everything.
+    Targets(Vec<u8>),
     /// A long-lived task died; the text names it.
     Failed(String),
 }
@@ -90,6 +92,9 @@ impl EventQueue {
         {
             self.dropped.fetch_add(1, Relaxed);
             return;
+        }
+        if matches!(event, Event::Targets(_)) {
+            waiting.events.retain(|event| !matches!(event, Event::Targets(_)));
         }
         self.add(waiting, event);
     }
@@ -171,6 +176,7 @@ mod tests {
                 Event::LinkUp(id, _) => ("up", *id),
                 Event::Frame(id, ..) => ("frame", *id),
                 Event::LinkDown(id, _) => ("down", *id),
+                Event::Targets(bytes) => ("targets", bytes.len() as u64),
                 Event::Failed(_) => ("failed", 0),
             })
             .collect()
@@ -189,6 +195,16 @@ mod tests {
         assert!(queue.push_frame(7, Bytes::from_static(b"x"), credit()));
         assert_eq!(kinds(&queue), [("done", 1), ("up", 7), ("frame", 7)]);
         assert_eq!(kinds(&queue), []);
+    }
+
+    #[test]
+    fn what_answers_is_told_once_however_often_it_turned() {
+        let queue = EventQueue::new().unwrap();
+        for length in 1..=1000 {
+            queue.push(Event::Targets(vec![0; length]));
+        }
+        assert!(is_readable(&queue));
+        assert_eq!(kinds(&queue), [("targets", 1000)]);
     }
 
     #[test]

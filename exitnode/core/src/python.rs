@@ -52,6 +52,7 @@ impl Core {
             Event::LinkUp(link, up) => ("link_up", link, PyBytes::new(py, &up)),
             Event::Frame(link, frame, _credit) => ("frame", link, PyBytes::new(py, &frame)),
             Event::LinkDown(link, down) => ("link_down", link, PyBytes::new(py, &down)),
+            Event::Targets(targets) => ("targets", 0, PyBytes::new(py, &targets)),
             Event::Failed(what) => ("failed", 0, PyBytes::new(py, what.as_bytes())),
         };
         Ok(self.node()?.events.drain().into_iter().map(tuple).collect())

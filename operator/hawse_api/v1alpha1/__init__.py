@@ -68,8 +68,21 @@ from hawse_api.v1alpha1.subdomainreservation import (
     SubdomainReservationStatus,
     Verification,
 )
-from hawse_api.v1alpha1.targets import AgentTarget, AppProtocol, ServiceTarget, Target, TargetType, Url, split_url
+from hawse_api.v1alpha1.targets import (
+    AgentTarget,
+    AppProtocol,
+    Failback,
+    HealthCheck,
+    ServiceTarget,
+    Standby,
+    Target,
+    TargetType,
+    Url,
+    split_url,
+    token_of,
+)
 from hawse_api.v1alpha1.tunnel import (
+    ActiveTarget,
     Host,
     HostType,
     HostVerification,
@@ -91,6 +104,7 @@ KINDS: tuple[type[Resource], ...] = (Fleet, ExitNode, SubdomainReservation, Agen
 
 __all__ = [
     "KINDS",
+    "ActiveTarget",
     "AddressType",
     "AgentSession",
     "AgentSessionSpec",
@@ -121,9 +135,11 @@ __all__ = [
     "ExpiryType",
     "ExternalDns",
     "ExternalDnsProvider",
+    "Failback",
     "Fleet",
     "FleetSpec",
     "FleetStatus",
+    "HealthCheck",
     "Host",
     "HostType",
     "HostVerification",
@@ -159,6 +175,7 @@ __all__ = [
     "ServiceTarget",
     "ServiceType",
     "Shutdown",
+    "Standby",
     "StaticAddress",
     "SubdomainReservation",
     "SubdomainReservationSpec",
@@ -179,5 +196,6 @@ __all__ = [
     "format_time",
     "judge",
     "split_url",
+    "token_of",
     "with_judgements",
 ]

@@ -1,4 +1,4 @@
-"""Where a tunnel leads: an agent, a Service of the cluster, or a URL. Part of Tunnel.
+"""Where a tunnel leads: an agent, a Service of the cluster, or a URL; and what takes over. Part of Tunnel.
 
 Which addresses exit nodes dial is decided elsewhere (policies.addresses in the operator, the edge for names): here is
 only what can be said of the text.
@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from hawse_api.v1alpha1.meta import DNS_1035, LocalRef
-from hawse_api.v1alpha1.schema import Choice, Members, Model, Rule
+from hawse_api.v1alpha1.meta import DNS_1035, Duration, LocalRef, between
+from hawse_api.v1alpha1.schema import Choice, Int32, Members, Model, Rule
 
 
 class TargetType(StrEnum):
@@ -116,3 +116,44 @@ class Target(Choice):
     app_protocol: AppProtocol = AppProtocol.HTTP1
     """What the app speaks: HTTP1 (WebSocket too), or H2C (HTTP/2, as gRPC servers do; without TLS unless url is
     https)."""
+
+
+Threshold = Annotated[Int32, Field(ge=1, le=10)]
+
+
+class HealthCheck(Model):
+    """How each exit node finds out whether the target answers: a GET on the way that requests take."""
+
+    path: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/[!-~]*$")] = "/"
+    """What is asked for. Any status below 500 is healthy."""
+    interval: Annotated[Duration, between("500ms", "5m")] = "2s"
+    """From check to check; a tenth more or less, so that tunnels are not checked all at once."""
+    timeout: Annotated[Duration, between("100ms", "30s")] = "1s"
+    """For the head of the answer and its body."""
+    unhealthy_threshold: Threshold = 2
+    """Failed checks in a row until the standby answers. A connection that is refused or lost counts for all of them."""
+    healthy_threshold: Threshold = 2
+    """Passed checks in a row until the target counts as healthy again."""
+
+
+class Failback(Model):
+    """When requests go back to the target."""
+
+    after: Annotated[Duration, between("0s", "24h")] = "30s"
+    """For so long it has to have been healthy again, without a failed check."""
+
+
+class Standby(Model):
+    """A second target that answers while the first does not. Each exit node decides alone, without the operator."""
+
+    target: Target
+    """Where it leads. Agents need an AgentToken of their own."""
+    health_check: HealthCheck = HealthCheck()
+    """How the first target is watched."""
+    failback: Failback = Failback()
+    """When requests go back to the first target."""
+
+
+def token_of(target: Target) -> str | None:
+    """The AgentToken that a target names."""
+    return target.agent.token_ref.name if target.agent else None

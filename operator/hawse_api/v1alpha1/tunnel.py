@@ -36,7 +36,7 @@ from hawse_api.v1alpha1.schema import (
     immutable,
     list_map,
 )
-from hawse_api.v1alpha1.targets import Target
+from hawse_api.v1alpha1.targets import Standby, Target, token_of
 
 
 class Protocol(StrEnum):
@@ -152,7 +152,20 @@ class Placement(Model):
 class TunnelSpec(Model):
     """What the developer wants."""
 
-    rules = (immutable("fleetName"), immutable("host"))
+    rules = (
+        immutable("fleetName"),
+        immutable("host"),
+        Rule(
+            cel="!has(self.standby) || !has(self.standby.target.agent) || !has(self.target.agent) || "
+            "self.standby.target.agent.tokenRef.name != self.target.agent.tokenRef.name",
+            message="the agents of the standby need an AgentToken of their own",
+            holds=lambda spec: (
+                spec.standby is None
+                or token_of(spec.target) is None
+                or token_of(spec.standby.target) != token_of(spec.target)
+            ),
+        ),
+    )
 
     fleet_name: ShortName = "default"
     """The Fleet whose exit nodes serve this tunnel. Immutable."""
@@ -164,6 +177,8 @@ class TunnelSpec(Model):
     """The certificate that visitors see; absent: the fleet's wildcard certificate."""
     target: Target
     """Where it leads."""
+    standby: Standby | None = None
+    """A second target, which answers while the first does not: a laptop for a cloud region, or the reverse."""
     placement: Placement | None = None
     """To which regions DNS leads visitors; absent: all of the fleet, by the weights of its ExitNodes."""
     traffic: Traffic = Traffic()
@@ -173,6 +188,13 @@ class TunnelSpec(Model):
     tombstoneFor. Delete: it is free at once."""
     suspend: Bool = False
     """True: hold the name and serve nothing; visitors get 503 HAWSE-1008."""
+
+
+class ActiveTarget(StrEnum):
+    """What answers."""
+
+    PRIMARY = "Primary"
+    STANDBY = "Standby"
 
 
 class RegionStatus(Status):
@@ -216,6 +238,8 @@ class TunnelStatus(ResourceStatus):
     """The SubdomainReservation that holds the name."""
     regions: Annotated[tuple[RegionStatus, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """Where it is served."""
+    active_target: ActiveTarget | None = None
+    """Of a Tunnel with a standby: Standby while it answers at any exit node, for each decides alone."""
 
 
 class Tunnel(Resource):
@@ -230,6 +254,7 @@ class Tunnel(Resource):
             Column("Host", ".status.hostname", description="The public name."),
             Column("Protocol", ".spec.protocol", description="What visitors speak."),
             Column("Target", ".spec.target.type", description="What it leads to."),
+            Column("Active", ".status.activeTarget", description="What answers, if there is a standby.", wide=True),
             Column("URL", ".status.url", description="The address to visit.", wide=True),
             *condition_columns(),
         ),

@@ -65,6 +65,15 @@ class SessionView:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetView:
+    """A Tunnel whose standby answers at an exit node."""
+
+    tunnel_uid: str
+    reason: str
+    exit_node: str
+
+
+@dataclass(frozen=True, slots=True)
 class AcksChanged:
     """Exit nodes answered for these objects; or what they hold became known when they connected."""
 
@@ -87,7 +96,15 @@ class SessionsChanged:
     token_uids: frozenset[str]
 
 
-Change = AcksChanged | NodesChanged | SessionsChanged
+@dataclass(frozen=True, slots=True)
+class TargetsChanged:
+    """These Tunnels turned to their standby or back, at an exit node."""
+
+    fleet: str
+    tunnel_uids: frozenset[str]
+
+
+Change = AcksChanged | NodesChanged | SessionsChanged | TargetsChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +127,7 @@ class _Node:
     snapshot_done: bool = False
     acks: dict[str, AckView] = field(default_factory=dict)
     sessions: tuple[SessionView, ...] = ()
+    standbys: tuple[TargetView, ...] = ()
 
 
 @dataclass(slots=True)
@@ -137,6 +155,9 @@ def _ignore(_change: Change) -> None:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+MAX_REASON = 200
 
 
 class Hub:
@@ -227,6 +248,11 @@ class Hub:
         """All sessions of agents on the fleet's exit nodes, as last reported."""
         return [session for node in self._fleet(fleet).nodes.values() for session in node.sessions]
 
+    def standbys(self, fleet: str, tunnel_uid: str) -> Sequence[TargetView]:
+        """Exit nodes at which a Tunnel's standby answers, as last reported."""
+        nodes = self._fleet(fleet).nodes.values()
+        return [view for node in nodes for view in node.standbys if view.tunnel_uid == tunnel_uid]
+
     # --- the gRPC service's side -------------------------------------------------------------------------------------
     def connect(self, identity: NodeIdentity, hello: control_pb2.NodeHello, wake: Callable[[], None]) -> Outbox:
         """A node said hello: its outbox, filled with what it lacks. The pod's older outbox, if any, is ended."""
@@ -238,7 +264,7 @@ class Hub:
         acks = {key: AckView(value, "") for key, value in hello.have.items() if not key.startswith(MATERIAL)}
         node = _Node(identity, hello.version, self._clock(), outbox, acks=acks)
         if old is not None:
-            node.sessions = old.sessions
+            node.sessions, node.standbys = old.sessions, old.standbys
         state.nodes[identity.pod] = node
         self.on_change(NodesChanged(identity.fleet))
         if acks:
@@ -287,6 +313,21 @@ class Hub:
         if changed:
             self.on_change(SessionsChanged(identity.fleet, frozenset(changed)))
 
+    def report_targets(self, identity: NodeIdentity, outbox: Outbox, report: control_pb2.TargetReport) -> None:
+        """What answers at the node, of Tunnels with a standby; replaces what was known of it."""
+        node = self._node(identity, outbox)
+        if node is None:
+            return
+        before = node.standbys
+        node.standbys = tuple(
+            TargetView(target.tunnel_uid, target.reason[:MAX_REASON], identity.exit_node)
+            for target in report.targets
+            if target.standby
+        )
+        changed = {view.tunnel_uid for view in set(before) ^ set(node.standbys)}
+        if changed:
+            self.on_change(TargetsChanged(identity.fleet, frozenset(changed)))
+
     def end_all(self, reason: str) -> None:
         """This operator stops serving: every stream sends GoAway and closes."""
         for state in self._fleets.values():
@@ -302,7 +343,7 @@ class Hub:
                     continue
                 if now - node.last_seen >= NODE_KEPT_FOR:
                     self._drop_node(fleet, node)
-                elif now - node.last_seen >= SESSIONS_KEPT_FOR and node.sessions:
+                elif now - node.last_seen >= SESSIONS_KEPT_FOR and (node.sessions or node.standbys):
                     self._drop_sessions(fleet, node)
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -315,9 +356,12 @@ class Hub:
 
     def _drop_sessions(self, fleet: str, node: _Node) -> None:
         gone = frozenset(session.token_uid for session in node.sessions)
-        node.sessions = ()
+        turned = frozenset(view.tunnel_uid for view in node.standbys)
+        node.sessions, node.standbys = (), ()
         if gone:
             self.on_change(SessionsChanged(fleet, gone))
+        if turned:
+            self.on_change(TargetsChanged(fleet, turned))
 
     def _drop_node(self, fleet: str, node: _Node) -> None:
         self._fleet(fleet).nodes.pop(node.identity.pod, None)

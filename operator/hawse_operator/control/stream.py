@@ -22,6 +22,7 @@ WRITE_TIMEOUT_S = 30.0
 MAX_RELAYS_IN_FLIGHT = 16
 """Per exit node; the stream is not read further while so many wait, so the node's own limit answers the agents."""
 MAX_SESSIONS = 20_000
+MAX_TARGETS = 100_000
 """Per report: more than any exit node admits."""
 MAX_KEY = 300
 
@@ -121,6 +122,9 @@ class NodeStream:
             case "sessions":
                 del message.sessions.sessions[MAX_SESSIONS:]
                 self._hub.report(self._identity, outbox, message.sessions)
+            case "targets":
+                del message.targets.targets[MAX_TARGETS:]
+                self._hub.report_targets(self._identity, outbox, message.targets)
             case "relay":
                 await self._in_flight.acquire()
                 group.create_task(self._answer(message.relay, outbox), name=f"relay-{self._identity.pod}")

@@ -40,8 +40,10 @@ Named = tuple[str, ...]
 
 def named(spec: Mapping[str, Any]) -> Named:
     """What a spec leads to; reads also one that is not valid."""
-    target = _at(spec, "target")
-    return (str(target.get("type")), str(_at(_at(target, "agent"), "tokenRef").get("name")))
+    found: list[str] = []
+    for target in (_at(spec, "target"), _at(_at(spec, "standby"), "target")):
+        found += [str(target.get("type")), str(_at(_at(target, "agent"), "tokenRef").get("name"))]
+    return tuple(found)
 
 
 def keeps_last_good(last: Named | None, now: Named) -> bool:

@@ -21,6 +21,14 @@ class Destination:
     service: facts.Service | None = None
 
 
+def violations_of(
+    to: Destination, namespace: str, *, existing_tokens: Sequence[str], allowed: Sequence[str]
+) -> tuple[Violation, ...]:
+    """Everything that keeps a target from being led to."""
+    found = (token_exists(namespace, to, existing_tokens), service_exists(namespace, to), is_allowed(to, allowed))
+    return tuple(violation for violation in found if violation is not None)
+
+
 def token_exists(namespace: str, to: Destination, existing: Sequence[str]) -> Violation | None:
     """The AgentToken is there and is not about to go."""
     if to.target.agent is None or (to.token is not None and not to.token.is_deleting):

@@ -22,6 +22,7 @@ class TunnelInput:
     """All Fleets, to name them in a message."""
     namespace: facts.Namespace | None
     primary: targets.Destination
+    standby: targets.Destination | None
     token_names: tuple[str, ...]
     """AgentTokens of the namespace, to name them in a message: only while `token` is not there."""
     hostname: str | None = None
@@ -33,6 +34,11 @@ class TunnelInput:
     regions: tuple[str, ...] = ()
     """Regions of the Fleet's ExitNodes; looked up only for a Tunnel with a placement."""
 
+    @property
+    def destinations(self) -> tuple[targets.Destination, ...]:
+        """Its targets, one or two."""
+        return (self.primary, self.standby) if self.standby else (self.primary,)
+
 
 def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
     """Why the Tunnel is not accepted: everything at once."""
@@ -42,8 +48,18 @@ def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
 
 
 def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
-    """Which references lead nowhere."""
-    return violations.collect((tokens_exist, services_exist, targets_are_allowed), given)
+    """Why the target leads nowhere."""
+    return _violations_of_target(given, given.primary)
+
+
+def violations_of_standby(given: TunnelInput) -> tuple[Violation, ...]:
+    """Why the standby leads nowhere. The Tunnel is served all the same, without it."""
+    return _violations_of_target(given, given.standby) if given.standby else ()
+
+
+def _violations_of_target(given: TunnelInput, to: targets.Destination) -> tuple[Violation, ...]:
+    allowed = given.fleet.spec.targets.allowed_cidrs if given.fleet else ()
+    return targets.violations_of(to, given.tunnel.namespace, existing_tokens=given.token_names, allowed=allowed)
 
 
 def violations_of_placement(given: TunnelInput) -> tuple[Violation, ...]:
@@ -131,19 +147,3 @@ def regions_exist(given: TunnelInput) -> Violation | None:
         f"No ExitNode of Fleet {given.fleet.name} is in {violations.listed(missing)}. "
         f"Existing regions: {violations.listed(given.regions)}.",
     )
-
-
-def tokens_exist(given: TunnelInput) -> Violation | None:
-    """Every AgentToken that a target names is there."""
-    return targets.token_exists(given.tunnel.namespace, given.primary, given.token_names)
-
-
-def services_exist(given: TunnelInput) -> Violation | None:
-    """Every Service that a target names is there."""
-    return targets.service_exists(given.tunnel.namespace, given.primary)
-
-
-def targets_are_allowed(given: TunnelInput) -> Violation | None:
-    """Exit nodes dial the addresses that are known."""
-    allowed = given.fleet.spec.targets.allowed_cidrs if given.fleet else ()
-    return targets.is_allowed(given.primary, allowed)

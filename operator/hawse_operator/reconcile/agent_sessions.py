@@ -68,7 +68,7 @@ class AgentSessionReconciler:
         if not links:
             return None
         by_uid = self._context.world.cache[TUNNELS]
-        served = {uid for link in links for uid in link.tunnel_uids}
+        served = {uid.removesuffix("/standby") for link in links for uid in link.tunnel_uids}
         tunnels = sorted(
             body["metadata"]["name"]
             for uid in served

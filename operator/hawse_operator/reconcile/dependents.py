@@ -14,7 +14,7 @@ from hawse_operator.k8s import resources
 from hawse_operator.manifests import metadata
 from hawse_operator.policies import facts, fleets
 from hawse_operator.reconcile.cache import Key, key_of
-from hawse_operator.reconcile.world import World
+from hawse_operator.reconcile.world import World, tokens_named
 
 JsonObject = dict[str, Any]
 SOON_S = 0.1
@@ -82,10 +82,8 @@ def _of_tunnel(resource: resources.Resource, old: JsonObject | None, new: JsonOb
     if not _spec_changed(old, new):
         return
     for body in (old, new):
-        spec = (body or {}).get("spec") or {}
-        token = (((spec.get("target") or {}).get("agent") or {}).get("tokenRef") or {}).get("name")
-        if body is not None and token:
-            yield Key(resources.AGENT_TOKENS.plural, body["metadata"].get("namespace", ""), str(token)), SOON_S
+        for token in tokens_named(body or {}):
+            yield Key(resources.AGENT_TOKENS.plural, (body or {})["metadata"].get("namespace", ""), token), SOON_S
     hostname = ((old or {}).get("status") or {}).get("reservationName")
     if hostname and (new is None or new["metadata"].get("uid") != (old or {})["metadata"].get("uid")):
         yield Key(resources.RESERVATIONS.plural, "", str(hostname)), 0.0
@@ -176,6 +174,8 @@ def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:
             for body in world.cache[resources.EXIT_NODES].select("fleet", fleet):
                 yield key_of(resources.EXIT_NODES, body), SOON_S
             yield Key(NODES, "", fleet), SOON_S
+        case control_hub.TargetsChanged(_, tunnel_uids):
+            yield from of_tunnels(world, tunnel_uids)
         case control_hub.SessionsChanged(fleet, token_uids):
             for uid in token_uids:
                 yield from _of_sessions(world, uid)

@@ -1,13 +1,17 @@
-"""What a Tunnel's target names: gathered, and handed to translation once it is known to be there.
+"""What a Tunnel's targets name: gathered, and handed to translation once it is known to be there; and which answers.
 
 A Service is read by its name and polled like a Secret: the operator neither lists nor watches Services of tenants.
 Called by reconcile.tunnels.
 """
 
-from hawse_api import v1alpha1
+from collections.abc import Sequence
+
+from hawse_api import names, v1alpha1
 from hawse_operator import errors
+from hawse_operator.control.hub import TargetView
+from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import SERVICES
-from hawse_operator.policies import facts, targets
+from hawse_operator.policies import facts, targets, violations
 from hawse_operator.reconcile.context import Context
 from hawse_operator.translate import targets as translate
 
@@ -31,11 +35,13 @@ async def _read_service(context: Context, namespace: str, name: str) -> facts.Se
         return None
 
 
-def look_again_s(namespace: str, to: targets.Destination) -> float | None:
-    """Seconds until it has to be gathered again without an event; None: events tell all."""
-    if to.target.service is None:
+def look_again_s(namespace: str, destinations: Sequence[targets.Destination]) -> float | None:
+    """Seconds until they have to be gathered again without an event; None: events tell all."""
+    services = [to for to in destinations if to.target.service is not None]
+    if not services:
         return None
-    return SERVICE_POLL_S if targets.service_exists(namespace, to) is None else MISSING_POLL_S
+    are_there = all(targets.service_exists(namespace, to) is None for to in services)
+    return SERVICE_POLL_S if are_there else MISSING_POLL_S
 
 
 def translated(namespace: str, to: targets.Destination) -> translate.Target | None:
@@ -48,3 +54,32 @@ def translated(namespace: str, to: targets.Destination) -> translate.Target | No
             return None
         return translate.service_target(to.service.name, namespace, addresses=to.service.cluster_ips, port=port)
     return translate.agent_target(to.token.uid) if to.token is not None else None
+
+
+def active_target(
+    context: Context, tunnel: v1alpha1.Tunnel, standbys: Sequence[TargetView]
+) -> v1alpha1.ActiveTarget | None:
+    """What answers; None: there is no standby. A new leader believes in the target once exit nodes had their time."""
+    if tunnel.spec.standby is None:
+        return None
+    if standbys:
+        return v1alpha1.ActiveTarget.STANDBY
+    return (tunnel.status.active_target if context.settling_s else None) or v1alpha1.ActiveTarget.PRIMARY
+
+
+def record_turn(
+    context: Context, tunnel: v1alpha1.Tunnel, active: v1alpha1.ActiveTarget | None, standbys: Sequence[TargetView]
+) -> None:
+    """An event when the Tunnel has turned."""
+    before = tunnel.status.active_target
+    to_standby = active is v1alpha1.ActiveTarget.STANDBY
+    if active is before or active is None or (before is None and not to_standby):
+        return
+    where = violations.listed(tuple({view.exit_node for view in standbys}))
+    why = standbys[0].reason if standbys else ""
+    text = f"The standby answers at {where}: {why}" if to_standby else "The target answers again."
+    reason = names.Reason.FAILED_OVER if to_standby else names.Reason.FAILED_BACK
+    note = events.Note(
+        events.regarding(tunnel), is_warning=to_standby, reason=reason, action=names.Condition.TARGET_READY, text=text
+    )
+    context.recorder.record(note)

@@ -89,12 +89,12 @@ class TunnelReconciler:
         )
         certificate = await tunnel_certificates.read(context, tunnel, given.hostname)
         self._publish(key, given, claim, decided, certificate)
-        not_placed = tunnels.violations_of_placement(given)
+        not_placed = (*tunnels.violations_of_standby(given), *tunnels.violations_of_placement(given))
         judgements = self._judge(given, claim, decided, not_accepted, (*not_resolved, *not_placed), certificate)
         await self._write(given, claim, judgements)
         due = [context.settling_s] if context.settling_s else []
         due += [context.settings.secret_poll_s] if certificate else []
-        due += [again] if (again := targets.look_again_s(tunnel.namespace, given.primary)) else []
+        due += [again] if (again := targets.look_again_s(tunnel.namespace, given.destinations)) else []
         due += [QUOTA_RETRY_S] if claims.is_over_quota(claim) else []
         due += [given.proof.again_after.total_seconds()] if given.proof else []
         return min(due, default=None)
@@ -102,7 +102,8 @@ class TunnelReconciler:
     async def _gather(self, key: Key, tunnel: v1alpha1.Tunnel) -> tunnels.TunnelInput:
         world = self._context.world
         primary = await targets.gather(self._context, tunnel.namespace, tunnel.spec.target)
-        is_there = primary.token is not None and not primary.token.is_deleting
+        standby = tunnel.spec.standby
+        is_there = primary.token is not None and not primary.token.is_deleting and standby is None
         others = () if is_there else world.cache[AGENT_TOKENS].select("namespace", tunnel.namespace)
         fleet, namespace = world.fleets().get(tunnel.spec.fleet_name), world.namespace(tunnel.namespace)
         hostname = proof = None
@@ -117,6 +118,7 @@ class TunnelReconciler:
             fleet_names=world.fleet_names(),
             namespace=namespace,
             primary=primary,
+            standby=await targets.gather(self._context, tunnel.namespace, standby.target) if standby else None,
             token_names=tuple(body["metadata"]["name"] for body in others),
             hostname=hostname,
             domains=tuple(other.spec.domain for other in world.fleets().values()),
@@ -160,7 +162,12 @@ class TunnelReconciler:
         target = targets.translated(tunnel.namespace, given.primary)
         leads_to: serving.Named | None = None
         if decided is Serving.OPEN and target is not None:
-            obj = translate.translate_tunnel(tunnel, hostname=hostname, target=target, generation=claim.generation)
+            standby = None
+            if given.standby is not None and not tunnels.violations_of_standby(given):
+                standby = targets.translated(tunnel.namespace, given.standby)
+            obj = translate.translate_tunnel(
+                tunnel, hostname=hostname, target=target, standby=standby, generation=claim.generation
+            )
             leads_to = serving.named(tunnel.spec.dump())
         else:
             obj = translate.translate_closed_tunnel(
@@ -280,7 +287,10 @@ class TunnelReconciler:
             regions = dns_regions.with_weights(regions, tunnel, self._context.world.dns_nodes(fleet))
         if self._context.settling_s and (not acks or (was_in_force(tunnel) and readiness.is_waiting(acks))):
             regions = tunnel.status.regions
+        standbys = self._context.hub.standbys(tunnel.spec.fleet_name, tunnel.uid)
+        active = targets.active_target(self._context, tunnel, standbys)
         fields = {
+            "active_target": active,
             "hostname": hostname,
             "host_verification": verification_of(given),
             "url": translate.url_of(hostname, fleet) if fleet and hostname and holds else None,
@@ -290,7 +300,8 @@ class TunnelReconciler:
         new = statuses.build_status(
             tunnel.status, judgements, fields, generation=tunnel.generation, now=self._context.now
         )
-        await self._context.write_status(TUNNELS, tunnel, tunnel.status, new)
+        if await self._context.write_status(TUNNELS, tunnel, tunnel.status, new):
+            targets.record_turn(self._context, tunnel, active, standbys)
 
 
 def verification_of(given: tunnels.TunnelInput) -> v1alpha1.HostVerification | None:

@@ -58,7 +58,14 @@ def _host_index(body: Mapping[str, Any]) -> str:
     return _at(spec, "host", "hostname") or f"{_at(spec, 'fleetName')}/{_at(spec, 'host', 'subdomain')}"
 
 
-TUNNEL_TOKEN = ("target", "agent", "tokenRef", "name")
+TUNNEL_TOKENS = (("target", "agent", "tokenRef", "name"), ("standby", "target", "agent", "tokenRef", "name"))
+
+
+def tokens_named(tunnel: Mapping[str, Any]) -> list[str]:
+    """AgentTokens that the targets of a Tunnel name, also of an invalid one."""
+    return [token for path in TUNNEL_TOKENS if (token := _at(_spec(tunnel), *path))]
+
+
 INDEXES: dict[str, dict[str, IndexFn]] = {
     resources.TUNNELS.plural: {
         "uid": lambda body: [_at(body, "metadata", "uid")],
@@ -66,9 +73,9 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
         "fleet": lambda body: [_at(_spec(body), "fleetName")],
         "placed": lambda body: [_at(_spec(body), "fleetName")] if _spec(body).get("placement") else [],
         "host": lambda body: [_host_index(body)],
-        "token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), *TUNNEL_TOKEN)}"],
+        "token": lambda body: [f"{_namespace(body)}/{token}" for token in tokens_named(body)],
         "token_fleet": lambda body: [
-            f"{_namespace(body)}/{_at(_spec(body), *TUNNEL_TOKEN)}/{_at(_spec(body), 'fleetName')}"
+            f"{_namespace(body)}/{token}/{_at(_spec(body), 'fleetName')}" for token in tokens_named(body)
         ],
     },
     resources.AGENT_TOKENS.plural: {

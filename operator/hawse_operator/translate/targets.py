@@ -6,6 +6,10 @@ from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
 
 Target = ir_pb2.AgentTarget | ir_pb2.UrlTarget
+APP_PROTOCOLS = {
+    v1alpha1.AppProtocol.HTTP1: ir_pb2.APP_PROTOCOL_HTTP1,
+    v1alpha1.AppProtocol.H2C: ir_pb2.APP_PROTOCOL_H2C,
+}
 
 
 def agent_target(token_uid: str) -> ir_pb2.AgentTarget:
@@ -22,6 +26,28 @@ def url_target(url: str) -> ir_pb2.UrlTarget:
 def service_target(name: str, namespace: str, *, addresses: Sequence[str], port: int) -> ir_pb2.UrlTarget:
     """A Service at its ClusterIPs; the host is for logs."""
     return ir_pb2.UrlTarget(scheme="http", host=f"{name}.{namespace}.svc", port=port, addresses=addresses)
+
+
+def set_standby(tunnel: ir_pb2.Tunnel, standby: v1alpha1.Standby, target: Target) -> None:
+    """Let a second target take over."""
+    result = tunnel.standby
+    if isinstance(target, ir_pb2.AgentTarget):
+        result.agent.CopyFrom(target)
+    else:
+        result.direct.CopyFrom(target)
+    result.app_protocol = APP_PROTOCOLS[standby.target.app_protocol]
+    check = standby.health_check
+    result.health_check.path = check.path
+    result.health_check.interval_ms = milliseconds(check.interval)
+    result.health_check.timeout_ms = milliseconds(check.timeout)
+    result.health_check.unhealthy_threshold = check.unhealthy_threshold
+    result.health_check.healthy_threshold = check.healthy_threshold
+    result.failback_ms = milliseconds(standby.failback.after)
+
+
+def milliseconds(duration: str) -> int:
+    """A duration of the API as IR has it."""
+    return round(v1alpha1.duration_s(duration) * 1000)
 
 
 def set_target(tunnel: ir_pb2.Tunnel, target: Target) -> None:

@@ -8,10 +8,6 @@ from hawse_api.ir import ir_pb2
 from hawse_operator.translate import targets
 
 CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
-APP_PROTOCOLS = {
-    v1alpha1.AppProtocol.HTTP1: ir_pb2.APP_PROTOCOL_HTTP1,
-    v1alpha1.AppProtocol.H2C: ir_pb2.APP_PROTOCOL_H2C,
-}
 
 
 def tunnel_key(uid: str) -> str:
@@ -31,17 +27,24 @@ def url_of(hostname: str, fleet: v1alpha1.Fleet) -> str:
 
 
 def translate_tunnel(
-    tunnel: v1alpha1.Tunnel, *, hostname: str, target: targets.Target, generation: int
+    tunnel: v1alpha1.Tunnel,
+    *,
+    hostname: str,
+    target: targets.Target,
+    standby: targets.Target | None = None,
+    generation: int,
 ) -> ir_pb2.Object:
-    """The Tunnel as it is served."""
+    """The Tunnel as it is served; `standby` None: what that would lead to is not there."""
     result = _base(tunnel, hostname, generation)
     targets.set_target(result.tunnel, target)
-    result.tunnel.app_protocol = APP_PROTOCOLS[tunnel.spec.target.app_protocol]
+    if tunnel.spec.standby is not None and standby is not None:
+        targets.set_standby(result.tunnel, tunnel.spec.standby, standby)
+    result.tunnel.app_protocol = targets.APP_PROTOCOLS[tunnel.spec.target.app_protocol]
     traffic = tunnel.spec.traffic
     result.tunnel.max_concurrent = traffic.max_concurrent
     timeouts = traffic.timeouts
-    result.tunnel.timeouts.request_ms = _milliseconds(timeouts.request)
-    result.tunnel.timeouts.idle_ms = _milliseconds(timeouts.idle)
+    result.tunnel.timeouts.request_ms = targets.milliseconds(timeouts.request)
+    result.tunnel.timeouts.idle_ms = targets.milliseconds(timeouts.idle)
     return result
 
 
@@ -65,6 +68,7 @@ def close(served: ir_pb2.Object) -> ir_pb2.Object:
     result = ir_pb2.Object()
     result.CopyFrom(served)
     result.tunnel.ClearField("target")
+    result.tunnel.ClearField("standby")
     result.tunnel.ClearField("timeouts")
     result.tunnel.ClearField("max_concurrent")
     result.tunnel.ClearField("app_protocol")
@@ -85,7 +89,3 @@ def _base(tunnel: v1alpha1.Tunnel, hostname: str, generation: int) -> ir_pb2.Obj
             certificate_id=certificate_id(tunnel.uid) if tunnel.spec.tls else "",
         ),
     )
-
-
-def _milliseconds(duration: str) -> int:
-    return round(v1alpha1.duration_s(duration) * 1000)

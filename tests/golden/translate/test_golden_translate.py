@@ -32,7 +32,12 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
         serving = Serving[case.get("serving", "OPEN")]
         if serving is Serving.OPEN:
             target = target_of(tunnel.spec.target, token.uid)
-            result.append(tunnels.translate_tunnel(tunnel, hostname=hostname, target=target, generation=generation))
+            standby = target_of(tunnel.spec.standby.target, "t-2") if tunnel.spec.standby else None
+            result.append(
+                tunnels.translate_tunnel(
+                    tunnel, hostname=hostname, target=target, standby=standby, generation=generation
+                )
+            )
         else:
             suspended = serving is Serving.SUSPENDED
             result.append(

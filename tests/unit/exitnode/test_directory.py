@@ -57,3 +57,14 @@ def test_a_deleted_token_is_remembered_by_name_until_it_is_back() -> None:
 def test_memory_of_deleted_tokens_is_bounded() -> None:
     before = Directory(tokens={f"t{number}": "team-a/x" for number in range(MAX_DELETED + 5)})
     assert len(build_directory([], before).deleted) == MAX_DELETED
+
+
+def test_a_standby_is_offered_to_its_own_agents_under_a_name_of_its_own() -> None:
+    tunnel = ir_pb2.Tunnel(uid="u1", namespace="team-a", name="shop", hostname="shop.t.example")
+    tunnel.direct.host = "eu.example.com"
+    tunnel.standby.agent.token_uid = "t2"
+    tunnel.standby.app_protocol = ir_pb2.APP_PROTOCOL_H2C
+    directory = build_directory([ir_pb2.Object(key="tunnel/u1", tunnel=tunnel)], Directory())
+    (offered,) = directory.offer("t2")
+    assert (offered.uid, offered.name, offered.app_protocol) == ("u1/standby", "shop", "H2C")
+    assert list(directory.offers) == ["t2"], "a URL is offered to nobody"

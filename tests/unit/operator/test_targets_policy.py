@@ -1,13 +1,14 @@
 """May a Tunnel lead to this Service or URL: the messages are the interface."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hawse_api import v1alpha1
-from hawse_operator.policies import facts, targets
+from hawse_operator.policies import facts, targets, tunnels
 from hawse_operator.policies.targets import Destination
-from support.objects import tunnel
+from support.objects import fleet, token, tunnel
 
 WEB = facts.Service("web", ("10.96.0.7",), (("http", 80), ("", 8080)))
 
@@ -112,3 +113,19 @@ def test_a_service_is_read(spec: dict[str, Any], ips: tuple[str, ...]) -> None:
 )
 def test_a_url_is_taken_apart(url: str, parts: tuple[str, str, int]) -> None:
     assert v1alpha1.split_url(url) == parts
+
+
+def test_a_standby_that_leads_nowhere_is_told_and_takes_nothing_along() -> None:
+    given = tunnels.TunnelInput(
+        tunnel(spec={"standby": {"target": {"type": "URL", "url": "http://169.254.169.254"}}}),
+        fleet(),
+        ("default",),
+        facts.Namespace("team-a", "uid-team-a", {}),
+        Destination(tunnel().spec.target, token()),
+        Destination(target(type="URL", url="http://169.254.169.254")),
+        ("laptop",),
+    )
+    assert tunnels.violations_of_refs(given) == ()
+    (found,) = tunnels.violations_of_standby(given)
+    assert found.reason == "TargetNotAllowed"
+    assert tunnels.violations_of_standby(replace(given, standby=None)) == ()

@@ -14,7 +14,7 @@ from support.objects import fleet, token, tunnel
 NAMESPACE = facts.Namespace("team-a", "uid-team-a", {"tier": "dev"})
 TARGET = tunnel().spec.target
 GOOD = tunnels.TunnelInput(
-    tunnel(), fleet(), ("default",), NAMESPACE, targets.Destination(TARGET, token()), ("laptop",)
+    tunnel(), fleet(), ("default",), NAMESPACE, targets.Destination(TARGET, token()), None, ("laptop",)
 )
 
 

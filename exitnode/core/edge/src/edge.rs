@@ -6,7 +6,7 @@ use std::{
 };
 
 use hawse_proto::{
-    core::{EdgeOptions, Snapshot},
+    core::{EdgeOptions, Snapshot, Targets},
     ir::{Object, object},
 };
 use rustls::crypto::aws_lc_rs;
@@ -106,6 +106,17 @@ impl<D: Dialer> Edge<D> {
     /// Agents that connect to the listeners' TCP ports come out here from now on; dropped, or without it, they are refused.
     pub fn agents(&self) -> mpsc::Receiver<AgentHandshake> {
         self.shared.agents.receive()
+    }
+
+    /// Resolves when a tunnel has turned to its standby or back since the last call: then `targets` says what answers. For one
+    /// waiter. Cancel safe.
+    pub async fn turned(&self) {
+        self.shared.routes.turns.notified().await;
+    }
+
+    /// What answers now, of every tunnel with a standby.
+    pub fn targets(&self) -> Targets {
+        self.shared.routes.targets()
     }
 
     /// Fills in the edge's part of a snapshot: counters of tunnels and connections.

@@ -24,7 +24,6 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    #[expect(dead_code, reason = "the hot standby, which comes next, needs it")]
     pub(crate) fn other(self) -> Self {
         match self {
             Self::Primary => Self::Standby,

@@ -17,7 +17,6 @@ pub(crate) struct Fault {
     /// For Retry-After; only sent with 503.
     pub(crate) retry_after: Option<Duration>,
     /// The app has certainly seen nothing of the request: whoever has another app may send it there.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the hot standby, which comes next, needs it"))]
     pub(crate) nothing_sent: bool,
 }
 

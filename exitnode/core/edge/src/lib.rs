@@ -31,6 +31,7 @@ mod rules;
 mod shared;
 mod stack;
 mod stalls;
+mod standby;
 mod tasks;
 mod upstream;
 mod visit;

@@ -159,6 +159,20 @@ pub(crate) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) const RESOLVING: usize = 16;
 /// Addresses kept of one name.
 pub(crate) const RESOLVED_ADDRESSES: usize = 8;
+/// Between two health checks of a tunnel's target, if its standby says nothing else; a tenth more or less.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// The least: a check costs as much as a request.
+pub(crate) const CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(100);
+/// For the answer to a health check, if the standby says nothing else.
+pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes that are read of the answer to a health check; what has more is cut off.
+pub(crate) const CHECK_BODY_BYTES: usize = 64 << 10;
+/// Health checks at once; more wait.
+pub(crate) const CHECKS: usize = 64;
+/// Bytes kept of a request's body until an answer begins, so that it can go to the standby. A longer one is sent once.
+pub(crate) const REPLAY_BYTES: usize = 64 << 10;
+/// The same of all requests of a listener. Past it bodies are sent once.
+pub(crate) const REPLAY_TOTAL_BYTES: usize = 32 << 20;
 /// Until a pooled connection says that it can take a request; past it another is opened.
 pub(crate) const POOL_READY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections to the app kept for one tunnel; more are closed after their answer. With fewer than the requests at once

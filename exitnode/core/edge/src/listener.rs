@@ -24,7 +24,7 @@ use crate::{
     stack,
     stalls::Stalls,
     tasks::{StopOnDrop, Tasks},
-    upstream::Upstream,
+    upstream::{Checks, Upstream},
     visit::RequestIds,
 };
 
@@ -35,6 +35,8 @@ pub struct Listening {
     front: Arc<Front>,
     caps: Arc<Caps>,
     tasks: Tasks,
+    /// Health checks that are not running yet begin.
+    begin_checks: Box<dyn Fn() + Send + Sync>,
 }
 
 /// Why there is no listener.
@@ -73,6 +75,7 @@ impl Listening {
         let limits = Limits::of(options);
         let tasks = Tasks::default();
         let upstream = Upstream::new(dialer, tasks.clone(), &shared, &limits);
+        let (checks, among) = (Checks::new(upstream.clone(), shared.clone()), tasks.clone());
         let stack = stack::build(stack::Parts {
             shared: shared.clone(),
             limits: limits.clone(),
@@ -101,6 +104,7 @@ impl Listening {
             front,
             caps,
             tasks,
+            begin_checks: Box::new(move || checks.start(&among)),
         })
     }
 
@@ -119,6 +123,7 @@ impl Listening {
             front,
             caps,
             tasks,
+            begin_checks,
         } = self;
         let _stop = StopOnDrop(tasks.clone());
         let (finishing, finish) = watch::channel(false);
@@ -136,7 +141,10 @@ impl Listening {
             tokio::select! {
                 biased;
                 () = &mut ordered => break,
-                _ = sweep.tick() => front.shared.routes.sweep(Instant::now()),
+                _ = sweep.tick() => {
+                    front.shared.routes.sweep(Instant::now());
+                    begin_checks();
+                }
                 accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => admit(&front, &tasks, (stream, peer), &finish),
                     // Out of file descriptors or memory: wait for connections to end, the others go on.

@@ -10,9 +10,10 @@ use std::{
 
 use hawse_proto::{
     codes::{self, Code},
-    core::{Snapshot, TunnelCounters},
+    core::{Snapshot, Targets, TunnelCounters},
     ir,
 };
+use tokio::sync::Notify;
 
 use crate::{
     counters::Counters,
@@ -20,6 +21,7 @@ use crate::{
     fault,
     gate::Gate,
     limits,
+    standby::{Claim, Standby},
 };
 
 /// Names that `ir.Tunnel.required_features` may hold. First light needs none.
@@ -42,6 +44,7 @@ pub(crate) struct Tunnel {
     /// `None`: the fleet's.
     pub(crate) certificate_id: Option<String>,
     pub(crate) primary: Arc<Endpoint>,
+    pub(crate) standby: Option<Standby>,
     /// `None`: the exit node's own.
     pub(crate) request_timeout: Option<Duration>,
     /// `None`: the exit node's own.
@@ -57,7 +60,23 @@ pub(crate) struct Tunnel {
 struct Owner {
     namespace: String,
     token_uid: String,
+    standby_token_uid: String,
     generation: u64,
+}
+
+impl Tunnel {
+    pub(crate) fn endpoint(&self, side: Side) -> &Arc<Endpoint> {
+        match (side, &self.standby) {
+            (Side::Standby, Some(standby)) => &standby.endpoint,
+            _ => &self.primary,
+        }
+    }
+
+    fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        [&self.primary]
+            .into_iter()
+            .chain(self.standby.as_ref().map(|standby| &standby.endpoint))
+    }
 }
 
 /// All tunnels of the exit node.
@@ -67,6 +86,8 @@ pub(crate) struct Routes {
     by_uid: papaya::HashMap<String, Arc<Tunnel>>,
     /// Writers take turns; readers never wait.
     writing: Mutex<()>,
+    /// A tunnel has turned to its standby, or back.
+    pub(crate) turns: Arc<Notify>,
 }
 
 impl Routes {
@@ -82,7 +103,8 @@ impl Routes {
         let mut problems = problems(&new);
         let missing = missing_features(&new);
         let primary = primary(&new).map_err(|why| problems.push(why));
-        let (true, true, Ok(primary)) = (problems.is_empty(), missing.is_empty(), primary) else {
+        let standby = self.standby(&new).map_err(|why| problems.push(why));
+        let (true, Ok(primary), Ok(standby)) = (problems.is_empty() && missing.is_empty(), primary, standby) else {
             let why = [problems, missing.clone()].concat().join("; ");
             if let Some(old) = old
                 && (!missing.is_empty() || old.owner != owner(&new))
@@ -97,7 +119,7 @@ impl Routes {
         {
             self.release(old);
         }
-        self.insert(compile(new, primary, old.as_deref()));
+        self.insert(compile(new, (primary, standby), old.as_deref()));
         Ok(())
     }
 
@@ -105,7 +127,8 @@ impl Routes {
     pub(crate) fn remove(&self, uid: &str) {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = self.by_uid.pin().remove(uid) {
-            old.primary.pool.close();
+            old.endpoints().for_each(|endpoint| endpoint.pool.close());
+            self.tell_of_another_standby(old.standby.as_ref(), None);
             self.release(old);
         }
     }
@@ -113,7 +136,7 @@ impl Routes {
     /// Closes connections to apps that were idle for too long.
     pub(crate) fn sweep(&self, now: tokio::time::Instant) {
         for tunnel in self.by_uid.pin().values() {
-            tunnel.primary.pool.sweep(now);
+            tunnel.endpoints().for_each(|endpoint| endpoint.pool.sweep(now));
         }
     }
 
@@ -124,20 +147,62 @@ impl Routes {
             .values()
             .map(|tunnel| TunnelCounters {
                 queued: tunnel.gate.queued() as u64,
+                standby: tunnel.standby.as_ref().map(|standby| standby.state.read()),
                 ..tunnel.counters.read(&tunnel.uid)
             })
             .collect();
     }
 
+    /// A tunnel in force.
+    pub(crate) fn by_uid(&self, uid: &str) -> Option<Arc<Tunnel>> {
+        self.by_uid.pin().get(uid).cloned()
+    }
+
+    /// Tunnels with a standby whose primary nobody checks, and the right to.
+    pub(crate) fn unchecked(&self) -> Vec<(String, Claim)> {
+        let tunnels = self.by_uid.pin();
+        let claims = tunnels.values().filter_map(|tunnel| {
+            let claim = tunnel.standby.as_ref()?.state.claim_checks()?;
+            Some((tunnel.uid.clone(), claim))
+        });
+        claims.collect()
+    }
+
+    /// What answers now, of every tunnel with a standby.
+    pub(crate) fn targets(&self) -> Targets {
+        let tunnels = self.by_uid.pin();
+        let targets = (tunnels.values()).filter_map(|tunnel| Some(tunnel.standby.as_ref()?.state.target(&tunnel.uid)));
+        Targets {
+            targets: targets.collect(),
+        }
+    }
+
+    fn standby(&self, tunnel: &ir::Tunnel) -> Result<Option<Standby>, String> {
+        let Some(said) = &tunnel.standby else { return Ok(None) };
+        let target = standby_target(said).ok_or("the standby leads nowhere that this exit node knows")?;
+        let endpoint = Endpoint::new(&tunnel.uid, Side::Standby, target, app_protocol(said.app_protocol)?)?;
+        Standby::new(endpoint, said, &self.turns).map(Some)
+    }
+
     fn insert(&self, tunnel: Tunnel) {
         let tunnel = Arc::new(tunnel);
         let tunnels = self.by_uid.pin();
-        if let Some(old) = tunnels.insert(tunnel.uid.clone(), tunnel.clone())
-            && !Arc::ptr_eq(&old.primary, &tunnel.primary)
-        {
-            old.primary.pool.close();
+        if let Some(old) = tunnels.insert(tunnel.uid.clone(), tunnel.clone()) {
+            let is_kept = |endpoint| tunnel.endpoints().any(|kept| Arc::ptr_eq(kept, endpoint));
+            let gone = old.endpoints().filter(|endpoint| !is_kept(endpoint));
+            gone.for_each(|endpoint| endpoint.pool.close());
+            self.tell_of_another_standby(old.standby.as_ref(), tunnel.standby.as_ref());
         }
         self.by_host.pin().insert(tunnel.hostname.clone(), tunnel);
+    }
+
+    /// What was said of a standby that is gone holds no more.
+    fn tell_of_another_standby(&self, old: Option<&Standby>, new: Option<&Standby>) {
+        if let Some(old) = old
+            && !new.is_some_and(|new| Arc::ptr_eq(&new.state, &old.state))
+        {
+            self.turns.notify_one();
+        }
     }
 
     /// Gives the host name up, unless another tunnel has it by now.
@@ -164,6 +229,10 @@ fn owner(tunnel: &ir::Tunnel) -> Owner {
     Owner {
         namespace: tunnel.namespace.clone(),
         token_uid: target(tunnel).token_uid().to_owned(),
+        standby_token_uid: (tunnel.standby.as_ref())
+            .and_then(standby_target)
+            .map(|target| target.token_uid().to_owned())
+            .unwrap_or_default(),
         generation: tunnel.holder_generation,
     }
 }
@@ -174,6 +243,13 @@ fn target(tunnel: &ir::Tunnel) -> Target {
         Some(ir::tunnel::Target::Agent(agent)) => Target::Agent(agent.clone()),
         Some(ir::tunnel::Target::Direct(direct)) => Target::Direct(direct.clone()),
         None => Target::Agent(ir::AgentTarget::default()),
+    }
+}
+
+fn standby_target(standby: &ir::Standby) -> Option<Target> {
+    match standby.target.as_ref()? {
+        ir::standby::Target::Agent(agent) => Some(Target::Agent(agent.clone())),
+        ir::standby::Target::Direct(direct) => Some(Target::Direct(direct.clone())),
     }
 }
 
@@ -233,12 +309,17 @@ fn is_hostname(name: &str) -> bool {
     name.len() <= HOST_BYTES && name.split('.').all(label)
 }
 
-fn compile(new: ir::Tunnel, primary: Endpoint, old: Option<&Tunnel>) -> Tunnel {
+fn compile(new: ir::Tunnel, (primary, standby): (Endpoint, Option<Standby>), old: Option<&Tunnel>) -> Tunnel {
     let owner = owner(&new);
     let timeouts = new.timeouts.unwrap_or_default();
     let ms = |value: u32| (value > 0).then(|| Duration::from_millis(value.into()));
     // Connections to the app of the last token are not this one's.
-    let kept = old.filter(|old| old.owner == owner && old.primary.is_like(&primary));
+    let same_owner = old.filter(|old| old.owner == owner);
+    let kept = same_owner.filter(|old| old.primary.is_like(&primary));
+    let standby = match (standby, same_owner.and_then(|old| old.standby.as_ref())) {
+        (Some(standby), Some(old)) => Some(standby.after(old, kept.is_some())),
+        (standby, _) => standby,
+    };
     let primary = kept.map_or_else(|| Arc::new(primary), |old| old.primary.clone());
     let gate = old.map(|old| old.gate.clone()).unwrap_or_default();
     gate.set_most(match new.max_concurrent {
@@ -249,6 +330,7 @@ fn compile(new: ir::Tunnel, primary: Endpoint, old: Option<&Tunnel>) -> Tunnel {
         counters: old.map(|old| old.counters.clone()).unwrap_or_default(),
         gate,
         primary,
+        standby,
         uid: new.uid,
         hostname: new.hostname,
         certificate_id: Some(new.certificate_id).filter(|id| !id.is_empty()),
@@ -270,6 +352,7 @@ fn shut(old: &Tunnel) -> Tunnel {
         hostname: old.hostname.clone(),
         certificate_id: old.certificate_id.clone(),
         primary: Arc::new(old.primary.unused()),
+        standby: None,
         request_timeout: old.request_timeout,
         idle_timeout: old.idle_timeout,
         closed: Some(Closed {

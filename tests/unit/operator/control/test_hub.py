@@ -13,6 +13,8 @@ from hawse_operator.control.hub import (
     NodeIdentity,
     NodesChanged,
     SessionsChanged,
+    TargetsChanged,
+    TargetView,
     hash_material,
     hash_object,
 )
@@ -227,6 +229,28 @@ def test_a_report_replaces_what_was_known_and_names_the_tokens_concerned(world: 
         "eu-west",
         datetime.fromtimestamp(1_700_000_000, UTC),
     )
+
+
+def test_targets_are_replaced_by_each_report_and_go_with_the_pod(world: World) -> None:
+    def report(*standbys: str) -> control_pb2.TargetReport:
+        states = [control_pb2.TargetState(tunnel_uid=uid, standby=True, reason="No agent.") for uid in standbys]
+        return control_pb2.TargetReport(targets=[*states, control_pb2.TargetState(tunnel_uid="u9")])
+
+    outbox = world.connect()
+    world.changes.clear()
+    world.hub.report_targets(NODE, outbox, report("u1", "u2"))
+    world.hub.report_targets(NODE, outbox, report("u1"))
+    world.hub.report_targets(NODE, outbox, report("u1"))
+    assert world.changes == [
+        TargetsChanged("default", frozenset({"u1", "u2"})),
+        TargetsChanged("default", frozenset({"u2"})),
+    ]
+    assert world.hub.standbys("default", "u1") == [TargetView("u1", "No agent.", "eu-west-1")]
+    assert world.hub.standbys("default", "u2") == []
+    world.changes.clear()
+    world.hub.forget_node("default", "pod-a")
+    assert TargetsChanged("default", frozenset({"u1"})) in world.changes
+    assert world.hub.standbys("default", "u1") == []
 
 
 def test_a_time_out_of_range_in_a_report_is_no_crash(world: World) -> None:

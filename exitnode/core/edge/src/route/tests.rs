@@ -238,3 +238,65 @@ fn a_closed_tunnel_needs_no_target_but_a_code_of_the_edge() {
             .unwrap_err();
     }
 }
+
+fn with_standby(host: &str, failback_ms: u32) -> ir::Tunnel {
+    let Some(ir::tunnel::Target::Direct(direct)) = url("http", host, 80, &[]).target else {
+        panic!("no URL")
+    };
+    let standby = ir::Standby {
+        target: Some(ir::standby::Target::Direct(direct)),
+        failback_ms,
+        ..ir::Standby::default()
+    };
+    ir::Tunnel {
+        standby: Some(standby),
+        ..tunnel("u1", "shop.t.example")
+    }
+}
+
+#[test]
+fn an_edit_keeps_what_answers_unless_a_target_is_another() {
+    let routes = Routes::default();
+    let state_after = |tunnel| {
+        routes.apply(tunnel).unwrap();
+        routes.by_uid("u1").unwrap().standby.as_ref().unwrap().state.clone()
+    };
+    let first = state_after(with_standby("a.example", 1));
+    first.lost(tokio::time::Instant::now(), Side::Primary, "gone");
+    let edited = state_after(with_standby("a.example", 2));
+    assert!(Arc::ptr_eq(&first, &edited));
+    assert_eq!(edited.active(), Side::Standby);
+    assert_eq!(state_after(with_standby("b.example", 2)).active(), Side::Primary);
+}
+
+#[test]
+fn a_standby_is_checked_by_one_task_until_that_ends() {
+    let routes = Routes::default();
+    routes.apply(with_standby("a.example", 1)).unwrap();
+    let claims = routes.unchecked();
+    assert_eq!((claims.len(), routes.unchecked().len()), (1, 0));
+    drop(claims);
+    assert_eq!(routes.unchecked().len(), 1);
+}
+
+#[test]
+fn agents_of_the_standby_are_asked_under_a_name_of_its_own_and_a_bad_edit_with_another_closes_the_tunnel() {
+    let routes = Routes::default();
+    let with_agents = |token: &str, app_protocol| {
+        let agent = ir::AgentTarget {
+            token_uid: token.into(),
+        };
+        let mut tunnel = with_standby("a.example", 1);
+        let standby = tunnel.standby.as_mut().unwrap();
+        standby.target = Some(ir::standby::Target::Agent(agent));
+        standby.app_protocol = app_protocol;
+        tunnel
+    };
+    routes.apply(with_agents("t2", 0)).unwrap();
+    let found = routes.by_uid("u1").unwrap();
+    assert!(matches!(&found.endpoint(Side::Standby).way, crate::endpoint::Way::Agent(name) if name == "u1/standby"));
+    routes.apply(with_agents("t2", 9)).unwrap_err();
+    assert!(routes.by_uid("u1").unwrap().closed.is_none());
+    routes.apply(with_agents("t3", 9)).unwrap_err();
+    assert!(routes.by_uid("u1").unwrap().closed.is_some());
+}

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     body::{Body, BoxError},
     dial::{AppStream, Dialer, Path},
+    endpoint::Side,
     fault::{BodyFault, Fault},
     layers::Outcome,
     limits,
@@ -66,13 +67,18 @@ impl Channel {
 }
 
 /// Serves one request. Not cancel safe: dropping it resets the stream to the app, as it should.
-pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcome {
-    let (about, request) = http1::prepare(routed, Towards::H2c)?;
+pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed, side: Side) -> Outcome {
+    let (about, request) = http1::prepare(routed, side, Towards::H2c)?;
+    exchange(up, &about, request).await
+}
+
+/// Sends a request and waits for the head of the answer. Not cancel safe: dropping it resets the stream, as it should.
+pub(super) async fn exchange<D: Dialer>(up: &Upstream<D>, about: &About, request: Request<Body>) -> Outcome {
     let (head, body) = request.into_parts();
     let (body, sent) = sending::watch(body);
     let mut request = Request::from_parts(head, body);
     loop {
-        let (mut channel, reused) = connect(up, &about).await?;
+        let (mut channel, reused) = connect(up, about).await?;
         let mut failed = match channel.sender.try_send_request(request).await {
             Ok(response) => return Ok(answer(response, channel)),
             Err(failed) => failed,
@@ -81,9 +87,13 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcom
             // The app had closed the connection in the meantime; nothing was sent.
             Some(unsent) if reused => {
                 request = unsent;
-                forget(&about, &channel).await;
+                forget(about, &channel).await;
             }
-            _ => return Err(blame::no_answer(Said::from(failed.error()), &channel.fate, &sent)),
+            Some(_) => {
+                let fault = blame::no_answer(Said::from(failed.error()), &channel.fate, &sent);
+                return Err(fault.before_sending());
+            }
+            None => return Err(blame::no_answer(Said::from(failed.error()), &channel.fate, &sent)),
         }
     }
 }

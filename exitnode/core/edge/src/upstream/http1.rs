@@ -29,6 +29,7 @@ use super::{
 use crate::{
     body::{self, Body, BoxError},
     dial::Dialer,
+    endpoint::Side,
     fault::{BodyFault, Fault},
     layers::Outcome,
     visit::Routed,
@@ -79,8 +80,8 @@ impl Answer {
 }
 
 /// Serves one request. Not cancel safe: dropping it resets the stream to the app, as it should.
-pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcome {
-    let (about, request) = prepare(routed, Towards::Http1)?;
+pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed, side: Side) -> Outcome {
+    let (about, request) = prepare(routed, side, Towards::Http1)?;
     let answer = exchange(up, &about, request).await?;
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Fault::new(
@@ -91,8 +92,8 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, routed: Routed) -> Outcom
     Ok(answer.into_response(about.endpoint.pool.clone()))
 }
 
-/// Rewrites the request for the app.
-pub(super) fn prepare(routed: Routed, towards: Towards) -> Result<(About, Request<Body>), Fault> {
+/// Rewrites the request for the app of this side.
+pub(super) fn prepare(routed: Routed, side: Side, towards: Towards) -> Result<(About, Request<Body>), Fault> {
     let Routed {
         connection,
         request_id,
@@ -102,7 +103,7 @@ pub(super) fn prepare(routed: Routed, towards: Towards) -> Result<(About, Reques
         ticket: _,
     } = routed;
     let (mut head, body) = request.into_parts();
-    let endpoint = tunnel.primary.clone();
+    let endpoint = tunnel.endpoint(side).clone();
     let told = Told {
         forwarded_for: connection.forwarded_for(&head.headers),
         authority: &authority.text,
@@ -145,13 +146,13 @@ pub(super) async fn exchange<D: Dialer>(
             Err(failed) => failed,
         };
         // Nothing was sent; or the app closed an idle connection at the moment of a request that may be repeated.
-        let again = match failed.take_message() {
-            Some(unsent) => reused.then_some(unsent),
-            None => copy.filter(|_| !channel.fate.has_received()),
-        };
-        match again {
-            Some(same) => request = same,
-            None => return Err(blame::no_answer(Said::from(failed.error()), &channel.fate, &sent)),
+        let unsent = failed.take_message();
+        let fault = || blame::no_answer(Said::from(failed.error()), &channel.fate, &sent);
+        match (unsent, copy) {
+            (Some(unsent), _) if reused => request = unsent,
+            (Some(_), _) => return Err(fault().before_sending()),
+            (None, Some(same)) if !channel.fate.has_received() => request = same,
+            (None, _) => return Err(fault()),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The bottom of the stack: takes a routed request to the app over a stream of its tunnel, and the answer back.
 //!
 //! One file a concern: head (what is rewritten), stream (what became of a connection), blame (whose fault), pool, channel
-//! and nudge (a connection and who drives it), http1, h2c, websocket, splice. Holds no tunnel and opens no link: streams come
+//! and nudge (a connection and who drives it), http1, h2c, websocket, splice; of tunnels with a standby: failover (which target),
+//! tape (bodies that can be read twice), checks. Holds no tunnel and opens no link: streams come
 //! from the Dialer.
 
 mod blame;
 mod channel;
+mod checks;
+mod failover;
 mod h2c;
 mod head;
 mod http1;
@@ -14,6 +17,7 @@ mod pool;
 mod sending;
 mod splice;
 mod stream;
+mod tape;
 mod websocket;
 
 use std::{
@@ -28,12 +32,12 @@ use http::{Response, header};
 use tokio::time::timeout;
 use tower::Service;
 
-pub(crate) use self::pool::Pool;
+pub(crate) use self::{checks::Checks, pool::Pool};
 use crate::{
     body::Body,
     dial::{DialError, Dialer},
     direct::{Direct, Stream},
-    endpoint::{AppProtocol, Endpoint, Way},
+    endpoint::{AppProtocol, Endpoint, Side, Way},
     fault::Fault,
     layers::{Boxed, Outcome},
     limits::{self, Limits},
@@ -51,6 +55,7 @@ pub(crate) struct Upstream<D> {
     tasks: Tasks,
     stalls: Stalls,
     uploads: Stalls,
+    tapes: tape::Budget,
     /// Of WebSockets, if the tunnel has no own.
     idle: Duration,
     random: &'static dyn rustls::crypto::SecureRandom,
@@ -65,8 +70,21 @@ impl<D: Dialer> Upstream<D> {
             tasks,
             stalls: shared.stalls.clone(),
             uploads: shared.uploads.clone(),
+            tapes: tape::Budget::default(),
             idle: limits.idle_timeout,
             random,
+        }
+    }
+
+    /// Takes a request to one of its tunnel's targets. Not cancel safe: dropping it resets the stream, as it should.
+    fn attempt(&self, routed: Routed, side: Side) -> Boxed<Outcome> {
+        let this = self.clone();
+        if asks_for_websocket(&routed) {
+            return Box::pin(async move { websocket::serve(&this, routed, side).await });
+        }
+        match routed.tunnel.endpoint(side).app_protocol {
+            AppProtocol::Http1 => Box::pin(async move { http1::serve(&this, routed, side).await }),
+            AppProtocol::H2c => Box::pin(async move { h2c::serve(&this, routed, side).await }),
         }
     }
 
@@ -101,14 +119,17 @@ impl<D: Dialer> Service<Routed> for Upstream<D> {
     }
 
     fn call(&mut self, routed: Routed) -> Self::Future {
+        if routed.tunnel.standby.is_none() {
+            return self.attempt(routed, Side::Primary);
+        }
         let this = self.clone();
-        if asks_for_websocket(&routed) {
-            return Box::pin(async move { websocket::serve(&this, routed).await });
-        }
-        match routed.tunnel.primary.app_protocol {
-            AppProtocol::Http1 => Box::pin(async move { http1::serve(&this, routed).await }),
-            AppProtocol::H2c => Box::pin(async move { h2c::serve(&this, routed).await }),
-        }
+        Box::pin(async move {
+            let tunnel = routed.tunnel.clone();
+            match &tunnel.standby {
+                Some(standby) => failover::serve(&this, standby, routed).await,
+                None => this.attempt(routed, Side::Primary).await,
+            }
+        })
     }
 }
 

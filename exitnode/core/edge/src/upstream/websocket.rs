@@ -12,6 +12,7 @@ use super::{Upstream, channel::Channel, head::Towards, http1, splice};
 use crate::{
     body::{self, Body},
     dial::Dialer,
+    endpoint::Side,
     fault::Fault,
     layers::Outcome,
     patience::Stalling,
@@ -20,7 +21,7 @@ use crate::{
 
 /// Serves one handshake, and after it the connection in a task of its own. Not cancel safe: dropping it before the answer
 /// resets the stream to the app.
-pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed) -> Outcome {
+pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed, side: Side) -> Outcome {
     if !routed.request.is_end_stream() {
         return Err(Fault::bad_request("A WebSocket handshake has no body."));
     }
@@ -34,7 +35,7 @@ pub(super) async fn serve<D: Dialer>(up: &Upstream<D>, mut routed: Routed) -> Ou
     }
     let (ticket, connection) = (routed.ticket.clone(), routed.connection.clone());
     let idle = routed.tunnel.idle_timeout.unwrap_or(up.idle);
-    let (about, request) = http1::prepare(routed, Towards::WebSocket)?;
+    let (about, request) = http1::prepare(routed, side, Towards::WebSocket)?;
     let mut answer = http1::exchange(up, &about, without_length(request)).await?;
     let status = answer.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
