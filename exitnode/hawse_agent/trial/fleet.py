@@ -47,6 +47,7 @@ class TunnelSpec:
     max_concurrent: int = 0
     closed: str = ""
     """Set: the tunnel is closed with this sentence."""
+    standby: ir_pb2.Standby | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def make_fleet(domain: str, now: dt.datetime) -> TrialFleet:
 
 
 def build_objects(
-    fleet: TrialFleet, place: Place, tunnels: Sequence[TunnelSpec], *, token: bool
+    fleet: TrialFleet, place: Place, tunnels: Sequence[TunnelSpec], *, token: bool, allowed_cidrs: Sequence[str] = ()
 ) -> list[ir_pb2.Object]:
     """The exit node's configuration. Without `token` the agent is cut off, as if its AgentToken had been deleted."""
     objects = [
@@ -94,6 +95,7 @@ def build_objects(
                 https_port=place.https_port,
                 agents_port=place.agents_port,
                 certificate_id=_CERTIFICATE_ID,
+                allowed_cidrs=allowed_cidrs,
             ),
         )
     ]
@@ -175,6 +177,8 @@ def _tunnel(fleet: TrialFleet, spec: TunnelSpec) -> ir_pb2.Object:
         timeouts=ir_pb2.Timeouts(request_ms=spec.request_timeout_ms),
         max_concurrent=spec.max_concurrent,
     )
+    if spec.standby is not None:
+        tunnel.standby.CopyFrom(spec.standby)
     if spec.closed:
         tunnel.closed.CopyFrom(ir_pb2.Closed(code="HAWSE-1008", message=spec.closed))
     return ir_pb2.Object(key=f"tunnel/{spec.uid}", tunnel=tunnel)

@@ -175,6 +175,8 @@ class Trial:
         self.directory = directory
         self.fleet = fleets.make_fleet(domain, dt.datetime.now(dt.UTC).replace(microsecond=0))
         self.tunnels: tuple[fleets.TunnelSpec, ...] = (fleets.TunnelSpec("shop"),)
+        self.allowed_cidrs: tuple[str, ...] = ()
+        """Networks that exit nodes dial for standbys at a URL."""
         self.token = True
         self.exit_nodes: list[ExitNode] = []
         self.processes: list[Process] = []
@@ -217,7 +219,9 @@ class Trial:
 
     def write(self, node: ExitNode) -> None:
         """Write the exit node's file with the tunnels as they are now."""
-        objects = fleets.build_objects(self.fleet, node.place, self.tunnels, token=self.token)
+        objects = fleets.build_objects(
+            self.fleet, node.place, self.tunnels, token=self.token, allowed_cidrs=self.allowed_cidrs
+        )
         files.write_private(node.file, fleets.build_static_file(self.fleet, node.place, objects).encode())
 
     def apply(self, *, tunnels: Sequence[fleets.TunnelSpec] | None = None, token: bool | None = None) -> None:

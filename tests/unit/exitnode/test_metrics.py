@@ -19,10 +19,15 @@ NAMES = [
     "hawse_links_open",
     "hawse_sessions",
     "hawse_tunnel_bytes_total",
+    "hawse_tunnel_checks_total",
     "hawse_tunnel_errors_total",
+    "hawse_tunnel_repeated_total",
     "hawse_tunnel_requests_in_flight",
     "hawse_tunnel_requests_queued",
     "hawse_tunnel_requests_total",
+    "hawse_tunnel_standby_active",
+    "hawse_tunnel_standby_requests_total",
+    "hawse_tunnel_target_turns_total",
 ]
 
 
@@ -36,6 +41,11 @@ def scrape() -> str:
         bytes_out=20,
         in_flight=5,
         queued=4,
+    )
+    snapshot.tunnels[0].standby.CopyFrom(
+        core_pb2.StandbyCounters(
+            active=True, requests=6, failovers=3, failbacks=2, repeated=1, checks_passed=9, checks_failed=8
+        )
     )
     snapshot.tunnels.add(tunnel_uid="gone", by_class=[0, 0, 9, 0, 0, 0])
     reading = metrics.Reading(snapshot, {"1": ("team-a", "shop")}, 2, True, 7, {"tunnel": 1, "fleet": 1}, 1000.0)
@@ -54,5 +64,11 @@ def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear()
     assert 'hawse_tunnel_bytes_total{direction="out",namespace="team-a",tunnel="shop"} 20.0' in text
     assert 'hawse_tunnel_requests_in_flight{namespace="team-a",tunnel="shop"} 5.0' in text
     assert 'hawse_tunnel_requests_queued{namespace="team-a",tunnel="shop"} 4.0' in text
+    assert 'hawse_tunnel_standby_active{namespace="team-a",tunnel="shop"} 1.0' in text
+    assert 'hawse_tunnel_standby_requests_total{namespace="team-a",tunnel="shop"} 6.0' in text
+    assert 'hawse_tunnel_target_turns_total{namespace="team-a",to="standby",tunnel="shop"} 3.0' in text
+    assert 'hawse_tunnel_target_turns_total{namespace="team-a",to="primary",tunnel="shop"} 2.0' in text
+    assert 'hawse_tunnel_repeated_total{namespace="team-a",tunnel="shop"} 1.0' in text
+    assert 'hawse_tunnel_checks_total{namespace="team-a",result="failed",tunnel="shop"} 8.0' in text
     assert "gone" not in text
     assert "hawse_control_term 7.0" in text

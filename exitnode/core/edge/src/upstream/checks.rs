@@ -94,6 +94,9 @@ async fn run<D: Dialer>(up: &Upstream<D>, routes: &Routes, at_once: &Semaphore, 
             ),
         };
         standby.state.checked(Instant::now(), event, &why);
+        if event == Event::Failed && standby.state.active() == Side::Primary {
+            pause = limits::CHECK_INTERVAL_LEAST; // one failure is a doubt: it is settled at once
+        }
     }
 }
 
