@@ -1,4 +1,4 @@
-"""Tunnels that lead to a Service and to a URL, with the chart's operator and a real exit node."""
+"""Tunnels that lead to a Service and to a URL, and a hot standby, with the chart's operator and a real exit node."""
 
 import json
 import ssl
@@ -95,3 +95,47 @@ def test_a_name_that_leads_into_the_cluster_is_refused_by_the_exit_node(api: Api
     assert (answer.status_code, answer.headers["x-hawse-error"]) == (502, "HAWSE-1016"), json.dumps(
         dict(answer.headers)
     )
+
+
+def scale(api: Api, where: str, name: str, replicas: int) -> None:
+    api.cluster.kubectl("-n", where, "scale", f"deployment/{name}", f"--replicas={replicas}")
+
+
+def test_the_standby_answers_while_the_operator_is_away_and_is_told_when_it_is_back(api: Api) -> None:
+    api.apply(*in_team(build_deployment("first", 1, build_web_pod()), build_service("first")))
+    api.cluster.kubectl("-n", "team-a", "wait", "--for=condition=Available", "deployment/first", "--timeout=60s")
+    check = {"interval": "500ms", "timeout": "1s"}
+    standby = {"target": service("web"), "healthCheck": check, "failback": {"after": "1s"}}
+    api.apply(tunnel("two", "team-a", target=service("first"), standby=standby))
+    api.wait_reason("tunnel", "two", "Programmed", "Programmed", "team-a")
+    wait_for("the first answers", lambda: visit(api, "two").text.startswith("first-"))
+
+    scale(api, SYSTEM, "hawse-operator", 0)
+    gone = "-l", "app.kubernetes.io/component=operator"
+    wait_for("the operator is gone", lambda: not api.list("pods", "-n", SYSTEM, *gone), timeout_s=60.0)
+    scale(api, "team-a", "first", 0)
+    answers: list[httpx.Response] = []
+
+    def is_from_standby() -> bool:
+        answers.append(visit(api, "two"))
+        return answers[-1].headers.get("x-hawse-target") == "standby"
+
+    wait_for("the standby answers", is_from_standby)
+    assert {answer.status_code for answer in answers} == {200}, "no request failed meanwhile"
+    assert answers[-1].text.startswith("web-")
+
+    scale(api, SYSTEM, "hawse-operator", 1)
+
+    def active() -> str:
+        return str(((api.get("tunnel", "two", "team-a") or {}).get("status") or {}).get("activeTarget"))
+
+    wait_for("the operator tells of it", lambda: active() == "Standby", timeout_s=60.0)
+    scale(api, "team-a", "first", 1)
+    wait_for("the first answers again", lambda: visit(api, "two").text.startswith("first-"), timeout_s=60.0)
+    wait_for("the operator tells of that too", lambda: active() == "Primary", timeout_s=60.0)
+
+    def told() -> bool:
+        events = api.list("events", "-n", "team-a")
+        return {"FailedOver", "FailedBack"} <= {event["reason"] for event in events}
+
+    wait_for("events were written", told)

@@ -166,7 +166,8 @@ impl Standing {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("not in time: {what}; {:?}", self.counted());
+        let counted = self.counted();
+        assert!(holds(&counted), "not in time: {what}; {counted:?}");
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use tokio::{
     sync::Semaphore,
@@ -27,6 +27,7 @@ use crate::{
     shared::Shared,
     standby::{Claim, Event},
     tasks::Tasks,
+    visit::{RequestId, RequestIds},
 };
 
 const AGENT: &str = "hawse-health-check/1";
@@ -59,6 +60,12 @@ async fn run<D: Dialer>(up: &Upstream<D>, routes: &Routes, at_once: &Semaphore, 
     let mut seed = uid
         .bytes()
         .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let ids = RequestIds::new(
+        [seed.to_be_bytes(), (!seed).to_be_bytes()]
+            .concat()
+            .try_into()
+            .unwrap_or_default(),
+    );
     let mut pause = Duration::ZERO;
     loop {
         sleep(pause).await;
@@ -75,7 +82,7 @@ async fn run<D: Dialer>(up: &Upstream<D>, routes: &Routes, at_once: &Semaphore, 
         if tunnel.closed.is_some() {
             continue;
         }
-        let (event, why) = match timeout(standby.check.timeout, ask(up, &tunnel)).await {
+        let (event, why) = match timeout(standby.check.timeout, ask(up, &tunnel, ids.next())).await {
             Ok(Ok(())) => (
                 Event::Passed,
                 "The target has passed its health checks again.".to_owned(),
@@ -106,13 +113,13 @@ enum Failed {
 }
 
 /// One check. Not cancel safe: dropping it resets the stream to the app, as it should.
-async fn ask<D: Dialer>(up: &Upstream<D>, tunnel: &Tunnel) -> Result<(), Failed> {
+async fn ask<D: Dialer>(up: &Upstream<D>, tunnel: &Tunnel, id: RequestId) -> Result<(), Failed> {
     let endpoint = tunnel.primary.clone();
     let towards = match endpoint.app_protocol {
         AppProtocol::Http1 => Towards::Http1,
         AppProtocol::H2c => Towards::H2c,
     };
-    let request = request(tunnel, towards).map_err(Failed::Fault)?;
+    let request = request(tunnel, towards, &id).map_err(Failed::Fault)?;
     let about = About {
         visitor: SocketAddr::from(([0, 0, 0, 0], 0)),
         endpoint,
@@ -135,19 +142,20 @@ async fn ask<D: Dialer>(up: &Upstream<D>, tunnel: &Tunnel) -> Result<(), Failed>
     }
 }
 
-fn request(tunnel: &Tunnel, towards: Towards) -> Result<Request<Body>, Fault> {
+fn request(tunnel: &Tunnel, towards: Towards, request_id: &RequestId) -> Result<Request<Body>, Fault> {
     let path = tunnel.standby.as_ref().map(|standby| standby.check.path.clone());
     let request = Request::get(path.as_ref().map_or("/", |path| path.as_str()))
         .header(header::USER_AGENT, AGENT)
         .body(body::empty())
         .map_err(|_| Fault::bad_request("The path of the health check is not valid."))?;
     let (mut head, body) = request.into_parts();
+    let authority = HeaderValue::from_str(&tunnel.hostname).map_err(|_| Fault::bad_request("Not a host name."))?;
     let told = Told {
         forwarded_for: None,
-        authority: &tunnel.hostname,
+        authority: &authority,
         host: tunnel.primary.host.as_deref(),
         tls: tunnel.primary.is_tls(),
-        request_id: AGENT,
+        request_id,
     };
     head::request(&mut head, towards, told)?;
     Ok(Request::from_parts(head, body))

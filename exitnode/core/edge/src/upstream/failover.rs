@@ -125,7 +125,7 @@ impl Spare {
         let (body, tape) = Tape::record(body, budget);
         let spare = Self {
             connection: routed.connection.clone(),
-            request_id: routed.request_id,
+            request_id: routed.request_id.clone(),
             authority: routed.authority.clone(),
             tunnel: routed.tunnel.clone(),
             ticket: routed.ticket.clone(),
