@@ -13,7 +13,7 @@ NAME, HOST, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = 65536  # an answer leaves in one piece: one that has begun cannot be repeated
+    disable_nagle_algorithm = True  # head and body of an answer are two writes: a kill may come between them
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))

@@ -173,6 +173,9 @@ pub(crate) const CHECKS: usize = 64;
 pub(crate) const REPLAY_BYTES: usize = 64 << 10;
 /// The same of all requests of a listener. Past it bodies are sent once.
 pub(crate) const REPLAY_TOTAL_BYTES: usize = 32 << 20;
+/// An answer that says to be no longer is passed on once it is whole, if its request could go to the standby: one that breaks
+/// off is asked for again. A longer one is passed on as it comes.
+pub(crate) const WHOLE_ANSWER_BYTES: u64 = 16 << 10;
 /// Until a pooled connection says that it can take a request; past it another is opened.
 pub(crate) const POOL_READY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections to the app kept for one tunnel; more are closed after their answer. With fewer than the requests at once

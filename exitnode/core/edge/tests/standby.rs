@@ -35,6 +35,8 @@ enum Mood {
     Closes,
     /// Takes the request and says nothing.
     Hangs,
+    /// Says how long its answer is, sends half of it and closes the connection.
+    BreaksOff(usize),
     /// 503, health checks too.
     Unwell,
 }
@@ -70,6 +72,12 @@ impl Primary {
                     Mood::Answers => {}
                     Mood::Closes => return,
                     Mood::Hangs => std::future::pending().await,
+                    Mood::BreaksOff(length) => {
+                        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                        let _ = stream.write_all((head + &"x".repeat(length / 2)).as_bytes()).await;
+                        let _ = stream.shutdown().await;
+                        return;
+                    }
                     Mood::Unwell => {
                         let _ = stream.write_all(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await;
                         continue;
@@ -274,15 +282,22 @@ async fn a_body_that_is_gone_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn an_answer_that_has_begun_is_not_repeated() {
-    let it = Standing::new(|_| {}).await;
-    // The head of the answer passes, then the stream breaks.
-    it.scene.dial(Dial::Fails(60, 1013));
-    let mut visitor = it.scene.h1().await;
-    visitor.write_all(GET.as_bytes()).await.unwrap();
-    let reply = read_reply(&mut visitor, false).await;
-    assert!(!reply.headers.contains_key("x-hawse-target"));
-    assert_eq!(it.counted().repeated, 0);
+async fn a_short_answer_that_breaks_off_is_asked_for_again_and_a_long_one_is_broken() {
+    for (request, length, is_repeated) in [
+        (GET, 100, true),
+        (PUT, 100, true),
+        (POST, 100, false),
+        (GET, 100_000, false),
+    ] {
+        let it = Standing::new(|_| {}).await;
+        it.primary.set(Mood::BreaksOff(length));
+        let reply = it.ask(request).await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(is_from_standby(&reply), is_repeated, "{request} {length}");
+        assert_eq!(reply.whole, is_repeated, "{request} {length}");
+        assert_eq!(it.counted().repeated, u64::from(is_repeated));
+        assert_eq!(it.primary.requests(), 1);
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! A request of a tunnel with a standby: to what answers now, and if that fails it, within the same request to the other one.
 //!
 //! A request goes a second time only if the app has certainly seen nothing of it, or if doing it twice does no harm: its method
-//! is idempotent (RFC 9110, 9.2.2), or it has an Idempotency-Key. Never a third time, and never once an answer has begun.
+//! is idempotent (RFC 9110, 9.2.2), or it has an Idempotency-Key. Never a third time, and never once the visitor has a part of an
+//! answer: short ones are passed on whole.
 
 use std::sync::Arc;
 
 use hawse_proto::codes;
 use http::{HeaderValue, Request, Response, request};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::{
@@ -17,8 +20,9 @@ use crate::{
     body::Body,
     dial::Dialer,
     endpoint::Side,
-    fault::Fault,
+    fault::{self, Fault},
     layers::Outcome,
+    limits,
     route::Tunnel,
     rules::Authority,
     standby::Standby,
@@ -69,7 +73,13 @@ async fn first<D: Dialer>(
     spare: &Spare,
 ) -> Outcome {
     let mut hung = standby.state.watch();
-    let mut attempt = up.attempt(routed, side);
+    let answer = up.attempt(routed, side);
+    let mut attempt = Box::pin(async {
+        match answer.await {
+            Ok(response) if may_repeat && is_short(&response) => whole(response).await,
+            other => other,
+        }
+    });
     tokio::select! {
         biased;
         outcome = &mut attempt => return outcome,
@@ -79,6 +89,24 @@ async fn first<D: Dialer>(
         return attempt.await;
     }
     Err(Fault::new(&codes::APP_TIMED_OUT, "It fails its health checks."))
+}
+
+/// Waits for the end of an answer, so that one which breaks off in the middle can still be asked for again.
+async fn whole(response: Response<Body>) -> Outcome {
+    let (head, body) = response.into_parts();
+    match body.collect().await {
+        Ok(whole) => {
+            let body = whole.map_err(|never| match never {}).boxed_unsync();
+            Ok(Response::from_parts(head, body))
+        }
+        Err(error) => Err(Fault::new(fault::code_of(&error).unwrap_or(&codes::APP_CLOSED), "")),
+    }
+}
+
+/// It says its length, and there is little to wait for. What streams says none.
+fn is_short(response: &Response<Body>) -> bool {
+    let length = response.body().size_hint().exact();
+    length.is_some_and(|length| (1..=limits::WHOLE_ANSWER_BYTES).contains(&length))
 }
 
 /// Doing it twice does no harm.
