@@ -90,11 +90,12 @@ class Dispatcher:
         return sessions.report(self.state, {link.link: link for link in self._core.snapshot().links})
 
     def target_report(self) -> control_pb2.TargetReport:
-        """What answers now, of every tunnel with a standby that has ever turned here."""
+        """Tunnels whose standby answers here now."""
         return control_pb2.TargetReport(
             targets=[
                 control_pb2.TargetState(tunnel_uid=one.tunnel_uid, standby=one.standby, reason=one.reason)
                 for one in self._targets.targets
+                if one.standby
             ]
         )
 

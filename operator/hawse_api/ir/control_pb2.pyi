@@ -238,7 +238,7 @@ Global___SessionReport: _TypeAlias = SessionReport  # noqa: Y015
 
 @_typing.final
 class TargetReport(_message.Message):
-    """Tunnels with a standby, each with what answers now at this node: the operator replaces what it knew of it."""
+    """Tunnels whose standby answers now at this node: the operator replaces what it knew of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -267,8 +267,9 @@ class TargetState(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     tunnel_uid: _builtins.str
     standby: _builtins.bool
+    """False says as much as absence."""
     reason: _builtins.str
-    """Why it turned last; for people."""
+    """Why it turned; for people."""
     def __init__(
         self,
         *,
