@@ -239,3 +239,34 @@ def test_an_exit_node_that_restarts_without_the_operator_goes_on_alike(scene: Sc
     with scene.made.visitor() as http:
         assert http.get("/page").text == STANDBY
     scene.restart_primary()
+
+
+def test_an_agent_stands_by_for_a_url(tmp_path: Path) -> None:
+    with loopback.fleet(tmp_path) as made:
+        hosts = {name: processes.free_address((3000,)) for name in ("cloud", "laptop")}
+        apps = {
+            name: made.trial.process(name, [sys.executable, "-P", str(COUNTING_APP), name, host, "3000"])
+            for name, host in hosts.items()
+        }
+        for app in apps.values():
+            start(app)
+        agents = ir_pb2.AgentTarget(token_uid=made.trial.fleet.token_uid)
+        check = ir_pb2.HealthCheck(interval_ms=200, timeout_ms=200, unhealthy_threshold=2, healthy_threshold=2)
+        spec = dataclasses.replace(
+            made.trial.tunnels[0],
+            direct=ir_pb2.UrlTarget(scheme="http", host=hosts["cloud"], port=3000),
+            standby=ir_pb2.Standby(agent=agents, health_check=check, failback_ms=300),
+        )
+        made.trial.allowed_cidrs, made.trial.tunnels = (f"{hosts['cloud']}/32",), (spec,)
+        made.add_exit_node()
+        made.start_agent("http", f"{hosts['laptop']}:3000")
+        with made.visitor() as http:
+            assert http.get("/page").text == "cloud"
+            apps["cloud"].kill()
+            answer = http.post("/order", content="unkeyed")
+            assert (answer.text, answer.headers["x-hawse-target"]) == ("laptop", STANDBY)
+            start(apps["cloud"])
+            deadline = time.monotonic() + PATIENCE_S
+            while http.get("/page").text != "cloud":
+                assert time.monotonic() < deadline
+                time.sleep(0.05)

@@ -47,6 +47,8 @@ class TunnelSpec:
     max_concurrent: int = 0
     closed: str = ""
     """Set: the tunnel is closed with this sentence."""
+    direct: ir_pb2.UrlTarget | None = None
+    """Set: it leads there and not to the trial's agents."""
     standby: ir_pb2.Standby | None = None
 
 
@@ -177,6 +179,8 @@ def _tunnel(fleet: TrialFleet, spec: TunnelSpec) -> ir_pb2.Object:
         timeouts=ir_pb2.Timeouts(request_ms=spec.request_timeout_ms),
         max_concurrent=spec.max_concurrent,
     )
+    if spec.direct is not None:
+        tunnel.direct.CopyFrom(spec.direct)
     if spec.standby is not None:
         tunnel.standby.CopyFrom(spec.standby)
     if spec.closed:
