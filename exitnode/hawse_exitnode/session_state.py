@@ -91,8 +91,8 @@ class Link:
     hostname: str = ""
     connected_at: int = 0
     offered: tuple[Offered, ...] = ()
-    ever_offered: frozenset[str] = frozenset()
-    """UIDs offered on this link: a Register that crosses a change of the offer is no offence."""
+    withdrawn: frozenset[str] = frozenset()
+    """UIDs that were offered on this link before: a Register that crosses a change of the offer is no offence."""
     wanted: tuple[str, ...] = ()
     registered: tuple[str, ...] = ()
     nonce: bytes = b""

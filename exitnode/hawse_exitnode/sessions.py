@@ -6,6 +6,7 @@ are none (not decodable, too large) never get here: the core closes such links i
 """
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import assert_never
 
@@ -170,8 +171,8 @@ def _hello(state: State, link: Link, hello: frames_pb2.Hello, now: Moment) -> St
         deadline=None,
         slot=hello.slot,
         epoch=hello.epoch,
-        agent_version=hello.agent_version,
-        hostname=_printable(hello.hostname),
+        agent_version=sys.intern(hello.agent_version),
+        hostname=sys.intern(_printable(hello.hostname)),
         connected_at=int(now.unix),
     )
     state, superseded = takeovers.begin(state, admitted, now)
@@ -220,9 +221,11 @@ def _register(state: State, link: Link, register: frames_pb2.Register, now: Mome
     wanted = tuple(dict.fromkeys(register.tunnel_uids))
     if len(wanted) > MAX_TUNNELS:
         return refusals.refuse(state, link, refusals.bad_frame(f"a register of {len(wanted)} tunnels"), now)
-    if not link.ever_offered.issuperset(wanted):
+    known = {uid: uid for uid in (*link.withdrawn, *(tunnel.uid for tunnel in link.offered))}
+    if not known.keys() >= set(wanted):
         message = "This token may not serve that tunnel: no Tunnel of that UID names it."
         return refusals.refuse(state, link, refusals.refused("NOT_ALLOWED", message, final=True), now)
+    wanted = tuple(known[uid] for uid in wanted)  # the directory's own strings: thousands of links keep no copies
     state, bound = _bind(state, dataclasses.replace(link, wanted=wanted), always=True)
     state, taken = takeovers.complete(state, state.links[link.id], now)  # after: visitors find a link at any moment
     return state, (*bound, *taken)
@@ -242,9 +245,10 @@ def _offer(state: State, link: Link) -> Step:
     """Say what the token may serve now; drop what it may not any more."""
     assert link.identity is not None  # noqa: S101 - ACTIVE links have one
     offered = state.directory.offer(link.identity.token_uid)[:MAX_TUNNELS]
-    link = dataclasses.replace(
-        link, offered=offered, ever_offered=link.ever_offered | {tunnel.uid for tunnel in offered}
-    )
+    now = {tunnel.uid for tunnel in offered}
+    if gone := [tunnel.uid for tunnel in link.offered if tunnel.uid not in now]:
+        link = dataclasses.replace(link, withdrawn=link.withdrawn.union(gone))
+    link = dataclasses.replace(link, offered=offered)
     places = state.directory.addresses
     offer = frames_pb2.Offer(
         tunnels=[tunnel.to_frame() for tunnel in offered],

@@ -5,6 +5,7 @@ Strict: a URI that is not exactly of one of the two forms is nobody's.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 
 _DOMAIN = r"(?P<domain>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)"
@@ -51,6 +52,7 @@ def parse_exit_node(uri: str) -> ExitNodeId | None:
 def parse_agent(uri: str) -> AgentId | None:
     """The agent of a URI; None for anything else."""
     match = _AGENT.fullmatch(uri)
-    return (
-        None if match is None else AgentId(match["domain"], match["namespace"], match["token_uid"], match["agent_id"])
-    )
+    if match is None:
+        return None
+    domain, namespace, token_uid = (sys.intern(match[part]) for part in ("domain", "namespace", "token_uid"))
+    return AgentId(domain, namespace, token_uid, match["agent_id"])  # thousands of agents share the others
