@@ -231,7 +231,18 @@ def test_kubectl_shows_columns_short_names_and_the_category(
 ) -> None:
     stored("Tunnel", VALID["Tunnel"], "listed")
     header, row = cluster.kubectl("get", "tun", "-n", NAMESPACE, "-o", "wide").stdout.splitlines()
-    assert header.split() == ["NAME", "HOST", "PROTOCOL", "TARGET", "URL", "READY", "AGE", "REASON", "MESSAGE"]
+    assert header.split() == [
+        "NAME",
+        "HOST",
+        "PROTOCOL",
+        "TARGET",
+        "ACTIVE",
+        "URL",
+        "READY",
+        "AGE",
+        "REASON",
+        "MESSAGE",
+    ]
     assert row.split()[:3] == ["listed", "HTTP", "Agent"]
     assert "tunnel.hawse.dev/listed" in cluster.kubectl("get", "hawse", "-n", NAMESPACE).stdout
 
