@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hawse_api import names, v1alpha1
-from hawse_operator.policies import violations
+from hawse_operator.policies import hosts, violations
 from hawse_operator.policies.violations import Violation
 
 
@@ -26,7 +26,7 @@ def violations_of_fleet(given: FleetInput) -> tuple[Violation, ...]:
 
 def overlaps(one: str, other: str) -> bool:
     """Whether two domains are the same or one lies below the other."""
-    return one == other or one.endswith("." + other) or other.endswith("." + one)
+    return hosts.is_within(one, other) or hosts.is_within(other, one)
 
 
 def domain_is_its_own(given: FleetInput) -> Violation | None:

@@ -22,6 +22,7 @@ mod layers;
 mod limits;
 mod listener;
 mod memory;
+mod networks;
 mod patience;
 mod pressure;
 mod proxies;

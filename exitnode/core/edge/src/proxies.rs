@@ -15,6 +15,8 @@ use hawse_proto::ir;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::networks;
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The networks of load balancers.
@@ -31,17 +33,7 @@ pub(crate) struct Proxies {
 impl Proxies {
     /// Takes up what the fleet says. The error names each network that cannot be read; then nothing changes.
     pub(crate) fn set(&self, said: &ir::Proxies) -> Result<(), String> {
-        let (found, problems): (Vec<_>, Vec<_>) = (said.trusted_cidrs.iter())
-            .map(|text| text.parse().map_err(|_| format!("{text:?} is not a network")))
-            .partition(Result::is_ok);
-        if !problems.is_empty() {
-            return Err(problems
-                .into_iter()
-                .filter_map(Result::err)
-                .collect::<Vec<_>>()
-                .join("; "));
-        }
-        let trusted = Trusted(found.into_iter().flatten().collect());
+        let trusted = Trusted(networks::parse(&said.trusted_cidrs)?);
         *self.trusted.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trusted);
         self.announce.store(said.announce, Relaxed);
         Ok(())

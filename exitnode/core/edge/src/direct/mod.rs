@@ -26,7 +26,7 @@ use self::{
     addresses::{Source, refusal},
     resolve::{Known, Resolver, System},
 };
-use crate::{endpoint::AppProtocol, fault::Fault, limits};
+use crate::{endpoint::AppProtocol, fault::Fault, limits, networks};
 
 /// Where a direct target is, in the form that requests read.
 #[derive(Debug)]
@@ -112,9 +112,8 @@ impl Direct {
     /// Networks that are dialled although such addresses are refused otherwise; what is not one is an error, and nothing
     /// changes.
     pub(crate) fn allow(&self, networks: &[String]) -> Result<(), String> {
-        let parsed = |text: &String| text.parse().map_err(|_| format!("{text:?} is not a network"));
-        let networks: Result<Arc<[IpNet]>, String> = networks.iter().map(parsed).collect();
-        *self.allowed.lock().unwrap_or_else(PoisonError::into_inner) = networks?;
+        let networks = networks::parse(networks)?.into();
+        *self.allowed.lock().unwrap_or_else(PoisonError::into_inner) = networks;
         Ok(())
     }
 
