@@ -138,8 +138,12 @@ def test_a_region_cut_off_from_the_operator_serves_what_it_has_and_catches_up(ap
         address = address_of(api, "us-1")
         control.cut()
         api.apply(tunnel(TUNNEL, TEAM, traffic={"maxConcurrent": 100}))
-        waiting = api.wait_reason("tunnel", TUNNEL, "Programmed", "Pending", TEAM)
-        assert waiting["message"] == "Waiting for exit nodes in us-east."
+
+        def is_waited_for_alone() -> bool:
+            message = api.condition("tunnel", TUNNEL, "Programmed", TEAM).get("message")
+            return message == "Waiting for exit nodes in us-east."
+
+        wait_for("the region that is cut off is waited for, and no other", is_waited_for_alone)
         api.apply(tunnel(TUNNEL, TEAM, suspend=True))
         wait_for("the other region has it", lambda: "503" in visit(address_of(api, "eu-1")))
         assert visit(address) == WORKS, "it serves what it has"

@@ -183,7 +183,7 @@ class DialRequest(_message.Message):
     server_name: _builtins.str
     """DNS name that the node's certificate must carry ("connect.<domain>")."""
     alpn: _builtins.str
-    """"hawse/1" or "hawse-enroll/1" """
+    """"hawse/1", "hawse-peer/1" or "hawse-enroll/1" """
     timeout_ms: _builtins.int
     transport: Global___Transport.ValueType
     @_builtins.property
@@ -578,6 +578,7 @@ class LinkStats(_message.Message):
     BYTES_OUT_FIELD_NUMBER: _builtins.int
     TRANSPORT_FIELD_NUMBER: _builtins.int
     SUSPECT_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
     link: _builtins.int
     rtt_ms: _builtins.int
     streams_open: _builtins.int
@@ -587,6 +588,8 @@ class LinkStats(_message.Message):
     transport: Global___Transport.ValueType
     suspect: _builtins.bool
     """Exit node: it was asked whether it lives, and has said nothing for a second."""
+    peer: _builtins.bool
+    """Exit node: it leads to another exit node, whose agents we reach over it."""
     def __init__(
         self,
         *,
@@ -598,10 +601,11 @@ class LinkStats(_message.Message):
         bytes_out: _builtins.int = ...,
         transport: Global___Transport.ValueType = ...,
         suspect: _builtins.bool = ...,
+        peer: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "link", b"link", "rtt_ms", b"rtt_ms", "streams_open", b"streams_open", "streams_total", b"streams_total", "suspect", b"suspect", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "link", b"link", "peer", b"peer", "rtt_ms", b"rtt_ms", "streams_open", b"streams_open", "streams_total", b"streams_total", "suspect", b"suspect", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

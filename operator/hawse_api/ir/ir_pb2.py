@@ -24,35 +24,37 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hawse_api/ir/ir.proto\x12\x0bhawse.ir.v1\"\x95\x01\n\x06Object\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05\x66leet\x18\x02 \x01(\x0b\x32\x12.hawse.ir.v1.FleetH\x00\x12(\n\x05token\x18\x03 \x01(\x0b\x32\x17.hawse.ir.v1.AgentTokenH\x00\x12%\n\x06tunnel\x18\x04 \x01(\x0b\x32\x13.hawse.ir.v1.TunnelH\x00\x42\x08\n\x06object\"\xd6\x01\n\x05\x46leet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x12\n\nhttps_port\x18\x03 \x01(\r\x12\x13\n\x0b\x61gents_port\x18\x04 \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x05 \x01(\t\x12\x15\n\rallowed_cidrs\x18\x06 \x03(\t\x12%\n\x07proxies\x18\x07 \x01(\x0b\x32\x14.hawse.ir.v1.Proxies\x12\x17\n\x0f\x61gent_addresses\x18\x08 \x03(\t\x12\x17\n\x0f\x61gent_tcp_ports\x18\t \x03(\r\"2\n\x07Proxies\x12\x15\n\rtrusted_cidrs\x18\x01 \x03(\t\x12\x10\n\x08\x61nnounce\x18\x02 \x01(\x08\":\n\nAgentToken\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xb2\x03\n\x06Tunnel\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x19\n\x11holder_generation\x18\x05 \x01(\x04\x12\x19\n\x11required_features\x18\x06 \x03(\t\x12)\n\x05\x61gent\x18\x07 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\r \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x08 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.hawse.ir.v1.Timeouts\x12#\n\x06\x63losed\x18\n \x01(\x0b\x32\x13.hawse.ir.v1.Closed\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x0c \x01(\t\x12%\n\x07standby\x18\x0e \x01(\x0b\x32\x14.hawse.ir.v1.StandbyB\x08\n\x06target\" \n\x0b\x41gentTarget\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\"J\n\tUrlTarget\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x11\n\taddresses\x18\x04 \x03(\t\"\xdd\x01\n\x07Standby\x12)\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\x02 \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x03 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12.\n\x0chealth_check\x18\x04 \x01(\x0b\x32\x18.hawse.ir.v1.HealthCheck\x12\x13\n\x0b\x66\x61ilback_ms\x18\x05 \x01(\rB\x08\n\x06target\"|\n\x0bHealthCheck\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x13\n\x0binterval_ms\x18\x02 \x01(\r\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x04 \x01(\r\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\"/\n\x08Timeouts\x12\x12\n\nrequest_ms\x18\x01 \x01(\r\x12\x0f\n\x07idle_ms\x18\x02 \x01(\r\"\'\n\x06\x43losed\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*Y\n\x0b\x41ppProtocol\x12\x1c\n\x18\x41PP_PROTOCOL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PP_PROTOCOL_HTTP1\x10\x01\x12\x14\n\x10\x41PP_PROTOCOL_H2C\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hawse_api/ir/ir.proto\x12\x0bhawse.ir.v1\"\xb8\x01\n\x06Object\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05\x66leet\x18\x02 \x01(\x0b\x32\x12.hawse.ir.v1.FleetH\x00\x12(\n\x05token\x18\x03 \x01(\x0b\x32\x17.hawse.ir.v1.AgentTokenH\x00\x12%\n\x06tunnel\x18\x04 \x01(\x0b\x32\x13.hawse.ir.v1.TunnelH\x00\x12!\n\x04peer\x18\x05 \x01(\x0b\x32\x11.hawse.ir.v1.PeerH\x00\x42\x08\n\x06object\"\xf0\x01\n\x05\x46leet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x12\n\nhttps_port\x18\x03 \x01(\r\x12\x13\n\x0b\x61gents_port\x18\x04 \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x05 \x01(\t\x12\x15\n\rallowed_cidrs\x18\x06 \x03(\t\x12%\n\x07proxies\x18\x07 \x01(\x0b\x32\x14.hawse.ir.v1.Proxies\x12\x17\n\x0f\x61gent_addresses\x18\x08 \x03(\t\x12\x17\n\x0f\x61gent_tcp_ports\x18\t \x03(\r\x12\x18\n\x10max_staleness_ms\x18\n \x01(\x04\"g\n\x04Peer\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\texit_node\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x11\n\tspiffe_id\x18\x06 \x01(\t\"2\n\x07Proxies\x12\x15\n\rtrusted_cidrs\x18\x01 \x03(\t\x12\x10\n\x08\x61nnounce\x18\x02 \x01(\x08\":\n\nAgentToken\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xc4\x03\n\x06Tunnel\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x19\n\x11holder_generation\x18\x05 \x01(\x04\x12\x19\n\x11required_features\x18\x06 \x03(\t\x12)\n\x05\x61gent\x18\x07 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\r \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x08 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.hawse.ir.v1.Timeouts\x12#\n\x06\x63losed\x18\n \x01(\x0b\x32\x13.hawse.ir.v1.Closed\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x0c \x01(\t\x12%\n\x07standby\x18\x0e \x01(\x0b\x32\x14.hawse.ir.v1.Standby\x12\x10\n\x08tcp_port\x18\x0f \x01(\rB\x08\n\x06target\" \n\x0b\x41gentTarget\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\"J\n\tUrlTarget\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x11\n\taddresses\x18\x04 \x03(\t\"\xdd\x01\n\x07Standby\x12)\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\x02 \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x03 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12.\n\x0chealth_check\x18\x04 \x01(\x0b\x32\x18.hawse.ir.v1.HealthCheck\x12\x13\n\x0b\x66\x61ilback_ms\x18\x05 \x01(\rB\x08\n\x06target\"|\n\x0bHealthCheck\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x13\n\x0binterval_ms\x18\x02 \x01(\r\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x04 \x01(\r\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\"/\n\x08Timeouts\x12\x12\n\nrequest_ms\x18\x01 \x01(\r\x12\x0f\n\x07idle_ms\x18\x02 \x01(\r\"\'\n\x06\x43losed\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*o\n\x0b\x41ppProtocol\x12\x1c\n\x18\x41PP_PROTOCOL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PP_PROTOCOL_HTTP1\x10\x01\x12\x14\n\x10\x41PP_PROTOCOL_H2C\x10\x02\x12\x14\n\x10\x41PP_PROTOCOL_TCP\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hawse_api.ir.ir_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPPROTOCOL']._serialized_start=1506
-  _globals['_APPPROTOCOL']._serialized_end=1595
+  _globals['_APPPROTOCOL']._serialized_start=1690
+  _globals['_APPPROTOCOL']._serialized_end=1801
   _globals['_OBJECT']._serialized_start=39
-  _globals['_OBJECT']._serialized_end=188
-  _globals['_FLEET']._serialized_start=191
-  _globals['_FLEET']._serialized_end=405
-  _globals['_PROXIES']._serialized_start=407
-  _globals['_PROXIES']._serialized_end=457
-  _globals['_AGENTTOKEN']._serialized_start=459
-  _globals['_AGENTTOKEN']._serialized_end=517
-  _globals['_TUNNEL']._serialized_start=520
-  _globals['_TUNNEL']._serialized_end=954
-  _globals['_AGENTTARGET']._serialized_start=956
-  _globals['_AGENTTARGET']._serialized_end=988
-  _globals['_URLTARGET']._serialized_start=990
-  _globals['_URLTARGET']._serialized_end=1064
-  _globals['_STANDBY']._serialized_start=1067
-  _globals['_STANDBY']._serialized_end=1288
-  _globals['_HEALTHCHECK']._serialized_start=1290
-  _globals['_HEALTHCHECK']._serialized_end=1414
-  _globals['_TIMEOUTS']._serialized_start=1416
-  _globals['_TIMEOUTS']._serialized_end=1463
-  _globals['_CLOSED']._serialized_start=1465
-  _globals['_CLOSED']._serialized_end=1504
+  _globals['_OBJECT']._serialized_end=223
+  _globals['_FLEET']._serialized_start=226
+  _globals['_FLEET']._serialized_end=466
+  _globals['_PEER']._serialized_start=468
+  _globals['_PEER']._serialized_end=571
+  _globals['_PROXIES']._serialized_start=573
+  _globals['_PROXIES']._serialized_end=623
+  _globals['_AGENTTOKEN']._serialized_start=625
+  _globals['_AGENTTOKEN']._serialized_end=683
+  _globals['_TUNNEL']._serialized_start=686
+  _globals['_TUNNEL']._serialized_end=1138
+  _globals['_AGENTTARGET']._serialized_start=1140
+  _globals['_AGENTTARGET']._serialized_end=1172
+  _globals['_URLTARGET']._serialized_start=1174
+  _globals['_URLTARGET']._serialized_end=1248
+  _globals['_STANDBY']._serialized_start=1251
+  _globals['_STANDBY']._serialized_end=1472
+  _globals['_HEALTHCHECK']._serialized_start=1474
+  _globals['_HEALTHCHECK']._serialized_end=1598
+  _globals['_TIMEOUTS']._serialized_start=1600
+  _globals['_TIMEOUTS']._serialized_end=1647
+  _globals['_CLOSED']._serialized_start=1649
+  _globals['_CLOSED']._serialized_end=1688
 # @@protoc_insertion_point(module_scope)

@@ -33,12 +33,16 @@ class _AppProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AppProtoc
     APP_PROTOCOL_UNSPECIFIED: _AppProtocol.ValueType  # 0
     APP_PROTOCOL_HTTP1: _AppProtocol.ValueType  # 1
     APP_PROTOCOL_H2C: _AppProtocol.ValueType  # 2
+    APP_PROTOCOL_TCP: _AppProtocol.ValueType  # 3
+    """Bytes as they are, from tcp_port."""
 
 class AppProtocol(_AppProtocol, metaclass=_AppProtocolEnumTypeWrapper): ...
 
 APP_PROTOCOL_UNSPECIFIED: AppProtocol.ValueType  # 0
 APP_PROTOCOL_HTTP1: AppProtocol.ValueType  # 1
 APP_PROTOCOL_H2C: AppProtocol.ValueType  # 2
+APP_PROTOCOL_TCP: AppProtocol.ValueType  # 3
+"""Bytes as they are, from tcp_port."""
 Global___AppProtocol: _TypeAlias = AppProtocol  # noqa: Y015
 
 @_typing.final
@@ -51,14 +55,17 @@ class Object(_message.Message):
     FLEET_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     TUNNEL_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """Key of upserts and removals: "fleet", "token/<uid>", "tunnel/<uid>"."""
+    """Key of upserts and removals: "fleet", "token/<uid>", "tunnel/<uid>", "peer/<uid>"."""
     @_builtins.property
     def fleet(self) -> Global___Fleet: ...
     @_builtins.property
     def token(self) -> Global___AgentToken: ...
     @_builtins.property
     def tunnel(self) -> Global___Tunnel: ...
+    @_builtins.property
+    def peer(self) -> Global___Peer: ...
     def __init__(
         self,
         *,
@@ -66,12 +73,13 @@ class Object(_message.Message):
         fleet: Global___Fleet | None = ...,
         token: Global___AgentToken | None = ...,
         tunnel: Global___Tunnel | None = ...,
+        peer: Global___Peer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "object", b"object", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "object", b"object", "peer", b"peer", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "key", b"key", "object", b"object", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "key", b"key", "object", b"object", "peer", b"peer", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["fleet", "token", "tunnel"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["fleet", "token", "tunnel", "peer"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 
@@ -92,6 +100,7 @@ class Fleet(_message.Message):
     PROXIES_FIELD_NUMBER: _builtins.int
     AGENT_ADDRESSES_FIELD_NUMBER: _builtins.int
     AGENT_TCP_PORTS_FIELD_NUMBER: _builtins.int
+    MAX_STALENESS_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     domain: _builtins.str
     """Subdomains hang below it: "tunnels.example.com". Also the trust domain of every certificate."""
@@ -101,6 +110,8 @@ class Fleet(_message.Message):
     """Public UDP port of agents."""
     certificate_id: _builtins.str
     """Material id of the wildcard certificate, e.g. "certificate/fleet-default"."""
+    max_staleness_ms: _builtins.int
+    """An exit node that has not heard the operator for longer has no agents; 0: there is no bound."""
     @_builtins.property
     def allowed_cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Networks that URL and Service targets may lead to although such addresses are refused otherwise: "10.20.0.0/16"."""
@@ -129,14 +140,53 @@ class Fleet(_message.Message):
         proxies: Global___Proxies | None = ...,
         agent_addresses: _abc.Iterable[_builtins.str] | None = ...,
         agent_tcp_ports: _abc.Iterable[_builtins.int] | None = ...,
+        max_staleness_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["proxies", b"proxies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_addresses", b"agent_addresses", "agent_tcp_ports", b"agent_tcp_ports", "agents_port", b"agents_port", "allowed_cidrs", b"allowed_cidrs", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "name", b"name", "proxies", b"proxies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_addresses", b"agent_addresses", "agent_tcp_ports", b"agent_tcp_ports", "agents_port", b"agents_port", "allowed_cidrs", b"allowed_cidrs", "certificate_id", b"certificate_id", "domain", b"domain", "https_port", b"https_port", "max_staleness_ms", b"max_staleness_ms", "name", b"name", "proxies", b"proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Fleet: _TypeAlias = Fleet  # noqa: Y015
+
+@_typing.final
+class Peer(_message.Message):
+    """A pod of the fleet's exit nodes, to be told apart from all who merely have a certificate. Key "peer/<uid of the pod>"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    POD_FIELD_NUMBER: _builtins.int
+    EXIT_NODE_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    pod: _builtins.str
+    exit_node: _builtins.str
+    region: _builtins.str
+    address: _builtins.str
+    """Of its agents' UDP port: "10.1.2.3:7443"."""
+    spiffe_id: _builtins.str
+    """What its certificate says."""
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        pod: _builtins.str = ...,
+        exit_node: _builtins.str = ...,
+        region: _builtins.str = ...,
+        address: _builtins.str = ...,
+        spiffe_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "exit_node", b"exit_node", "pod", b"pod", "region", b"region", "spiffe_id", b"spiffe_id", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Peer: _TypeAlias = Peer  # noqa: Y015
 
 @_typing.final
 class Proxies(_message.Message):
@@ -213,6 +263,7 @@ class Tunnel(_message.Message):
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ID_FIELD_NUMBER: _builtins.int
     STANDBY_FIELD_NUMBER: _builtins.int
+    TCP_PORT_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     namespace: _builtins.str
     name: _builtins.str
@@ -225,6 +276,8 @@ class Tunnel(_message.Message):
     """Requests at the app at the same time; one more waits in a bounded fair queue. 0 = the default of the node."""
     certificate_id: _builtins.str
     """Material id of a certificate for this host name alone ("certificate/tunnel-<uid>"); empty: the fleet's."""
+    tcp_port: _builtins.int
+    """With APP_PROTOCOL_TCP: the public port whose connections are the tunnel's."""
     @_builtins.property
     def required_features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of features without which this tunnel must not be served; a node that lacks one closes the tunnel."""
@@ -262,10 +315,11 @@ class Tunnel(_message.Message):
         max_concurrent: _builtins.int = ...,
         certificate_id: _builtins.str = ...,
         standby: Global___Standby | None = ...,
+        tcp_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "closed", b"closed", "direct", b"direct", "standby", b"standby", "target", b"target", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "certificate_id", b"certificate_id", "closed", b"closed", "direct", b"direct", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "standby", b"standby", "target", b"target", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "certificate_id", b"certificate_id", "closed", b"closed", "direct", b"direct", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "standby", b"standby", "target", b"target", "tcp_port", b"tcp_port", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["agent", "direct"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

@@ -59,8 +59,8 @@ impl<D: Dialer> Edge<D> {
                 self.shared.certificates.set_fleet(Some(fleet.certificate_id));
                 Ok(())
             }
-            // Who may serve a tunnel is the tunnel server's business.
-            Some(object::Object::Token(_)) => Ok(()),
+            // Who may serve a tunnel and where other exit nodes are is the tunnel server's business.
+            Some(object::Object::Token(_) | object::Object::Peer(_)) => Ok(()),
             Some(object::Object::Tunnel(tunnel)) => {
                 let uid = object.key.strip_prefix(TUNNEL_PREFIX);
                 if uid != Some(tunnel.uid.as_str()) {

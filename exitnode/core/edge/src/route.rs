@@ -262,7 +262,7 @@ fn app_protocol(number: i32) -> Result<AppProtocol, String> {
     match ir::AppProtocol::try_from(number) {
         Ok(ir::AppProtocol::H2c) => Ok(AppProtocol::H2c),
         Ok(ir::AppProtocol::Http1 | ir::AppProtocol::Unspecified) => Ok(AppProtocol::Http1),
-        Err(_) => Err(format!("app protocol {number} is not known to this exit node")),
+        Ok(ir::AppProtocol::Tcp) | Err(_) => Err(format!("app protocol {number} is not known to this exit node")),
     }
 }
 

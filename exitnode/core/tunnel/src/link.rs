@@ -176,6 +176,7 @@ impl Link {
             bytes_out: self.counters.bytes_out.load(Relaxed),
             transport: self.connection.transport().into(),
             suspect: self.suspect.load(Relaxed),
+            peer: false,
         }
     }
 

@@ -63,7 +63,7 @@ pub struct DialRequest {
     /// DNS name that the node's certificate must carry ("connect.<domain>").
     #[prost(string, tag = "2")]
     pub server_name: ::prost::alloc::string::String,
-    /// "hawse/1" or "hawse-enroll/1"
+    /// "hawse/1", "hawse-peer/1" or "hawse-enroll/1"
     #[prost(string, tag = "3")]
     pub alpn: ::prost::alloc::string::String,
     /// For hawse/1. For hawse-enroll/1 absent: the node is proved by ca_sha256.
@@ -242,6 +242,9 @@ pub struct LinkStats {
     /// Exit node: it was asked whether it lives, and has said nothing for a second.
     #[prost(bool, tag = "8")]
     pub suspect: bool,
+    /// Exit node: it leads to another exit node, whose agents we reach over it.
+    #[prost(bool, tag = "9")]
+    pub peer: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

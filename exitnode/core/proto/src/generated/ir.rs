@@ -2,10 +2,10 @@
 /// One object of an exit node's configuration.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Object {
-    /// Key of upserts and removals: "fleet", "token/<uid>", "tunnel/<uid>".
+    /// Key of upserts and removals: "fleet", "token/<uid>", "tunnel/<uid>", "peer/<uid>".
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
-    #[prost(oneof = "object::Object", tags = "2, 3, 4")]
+    #[prost(oneof = "object::Object", tags = "2, 3, 4, 5")]
     pub object: ::core::option::Option<object::Object>,
 }
 /// Nested message and enum types in `Object`.
@@ -18,6 +18,8 @@ pub mod object {
         Token(super::AgentToken),
         #[prost(message, tag = "4")]
         Tunnel(super::Tunnel),
+        #[prost(message, tag = "5")]
+        Peer(super::Peer),
     }
 }
 /// What all exit nodes of a fleet share. Key "fleet".
@@ -49,6 +51,27 @@ pub struct Fleet {
     /// In the order of agent_addresses: the TCP port of the same exit node.
     #[prost(uint32, repeated, tag = "9")]
     pub agent_tcp_ports: ::prost::alloc::vec::Vec<u32>,
+    /// An exit node that has not heard the operator for longer has no agents; 0: there is no bound.
+    #[prost(uint64, tag = "10")]
+    pub max_staleness_ms: u64,
+}
+/// A pod of the fleet's exit nodes, to be told apart from all who merely have a certificate. Key "peer/<uid of the pod>".
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Peer {
+    #[prost(string, tag = "1")]
+    pub uid: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub pod: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub exit_node: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub region: ::prost::alloc::string::String,
+    /// Of its agents' UDP port: "10.1.2.3:7443".
+    #[prost(string, tag = "5")]
+    pub address: ::prost::alloc::string::String,
+    /// What its certificate says.
+    #[prost(string, tag = "6")]
+    pub spiffe_id: ::prost::alloc::string::String,
 }
 /// Whose word on a visitor's address counts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -104,6 +127,9 @@ pub struct Tunnel {
     /// Takes over when the target fails, decided by each exit node alone.
     #[prost(message, optional, tag = "14")]
     pub standby: ::core::option::Option<Standby>,
+    /// With APP_PROTOCOL_TCP: the public port whose connections are the tunnel's.
+    #[prost(uint32, tag = "15")]
+    pub tcp_port: u32,
     #[prost(oneof = "tunnel::Target", tags = "7, 13")]
     pub target: ::core::option::Option<tunnel::Target>,
 }
@@ -203,6 +229,8 @@ pub enum AppProtocol {
     Unspecified = 0,
     Http1 = 1,
     H2c = 2,
+    /// Bytes as they are, from tcp_port.
+    Tcp = 3,
 }
 impl AppProtocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -214,6 +242,7 @@ impl AppProtocol {
             Self::Unspecified => "APP_PROTOCOL_UNSPECIFIED",
             Self::Http1 => "APP_PROTOCOL_HTTP1",
             Self::H2c => "APP_PROTOCOL_H2C",
+            Self::Tcp => "APP_PROTOCOL_TCP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -222,6 +251,7 @@ impl AppProtocol {
             "APP_PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
             "APP_PROTOCOL_HTTP1" => Some(Self::Http1),
             "APP_PROTOCOL_H2C" => Some(Self::H2c),
+            "APP_PROTOCOL_TCP" => Some(Self::Tcp),
             _ => None,
         }
     }
