@@ -99,6 +99,7 @@ class FromNode(_message.Message):
     RELAY_FIELD_NUMBER: _builtins.int
     RENEW_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___NodeHello: ...
     @_builtins.property
@@ -111,6 +112,8 @@ class FromNode(_message.Message):
     def renew(self) -> Global___RenewNode: ...
     @_builtins.property
     def targets(self) -> Global___TargetReport: ...
+    @_builtins.property
+    def revoke(self) -> Global___RevokeSessions: ...
     def __init__(
         self,
         *,
@@ -120,16 +123,39 @@ class FromNode(_message.Message):
         relay: Global___RelayRequest | None = ...,
         renew: Global___RenewNode | None = ...,
         targets: Global___TargetReport | None = ...,
+        revoke: Global___RevokeSessions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "sessions", b"sessions", "targets", b"targets"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "revoke", b"revoke", "sessions", b"sessions", "targets", b"targets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "sessions", b"sessions", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "relay", b"relay", "renew", b"renew", "revoke", b"revoke", "sessions", b"sessions", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "sessions", "relay", "renew", "targets"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "sessions", "relay", "renew", "targets", "revoke"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___FromNode: _TypeAlias = FromNode  # noqa: Y015
+
+@_typing.final
+class RevokeSessions(_message.Message):
+    """A provider told this node that these sign-ins are over: all nodes have to know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        session_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_ids", b"session_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeSessions: _TypeAlias = RevokeSessions  # noqa: Y015
 
 @_typing.final
 class NodeHello(_message.Message):
@@ -514,12 +540,15 @@ class Material(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     CHAIN_PEM_FIELD_NUMBER: _builtins.int
     KEY_PEM_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """"certificate/<name>" """
+    """"certificate/<name>", "access/<uid>/<method>" """
     sha256: _builtins.str
-    """Hex SHA-256 of chain_pem + key_pem."""
+    """Hex SHA-256 of chain_pem + key_pem + data."""
     chain_pem: _builtins.bytes
     key_pem: _builtins.bytes
+    data: _builtins.bytes
+    """Of a kind that is no certificate."""
     def __init__(
         self,
         *,
@@ -527,10 +556,11 @@ class Material(_message.Message):
         sha256: _builtins.str = ...,
         chain_pem: _builtins.bytes = ...,
         key_pem: _builtins.bytes = ...,
+        data: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_pem", b"chain_pem", "id", b"id", "key_pem", b"key_pem", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_pem", b"chain_pem", "data", b"data", "id", b"id", "key_pem", b"key_pem", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

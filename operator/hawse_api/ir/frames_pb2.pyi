@@ -47,6 +47,8 @@ class Frame(_message.Message):
     PEER_HELLO_FIELD_NUMBER: _builtins.int
     PEER_WELCOME_FIELD_NUMBER: _builtins.int
     ANNOUNCE_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
+    PURGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """hawse/1
@@ -117,6 +119,16 @@ class Frame(_message.Message):
     def announce(self) -> Global___Announce:
         """the other: after PeerWelcome and whenever its agents' sessions change"""
 
+    @_builtins.property
+    def purge(self) -> Global___Purge:
+        """hawse/1
+        agent
+        """
+
+    @_builtins.property
+    def purged(self) -> Global___Purged:
+        """node: after Purge"""
+
     def __init__(
         self,
         *,
@@ -136,12 +148,14 @@ class Frame(_message.Message):
         peer_hello: Global___PeerHello | None = ...,
         peer_welcome: Global___PeerWelcome | None = ...,
         announce: Global___Announce | None = ...,
+        purge: Global___Purge | None = ...,
+        purged: Global___Purged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "drain", b"drain", "enrol", b"enrol", "enrol_challenge", b"enrol_challenge", "enrol_hello", b"enrol_hello", "enrolled", b"enrolled", "frame", b"frame", "hello", b"hello", "offer", b"offer", "peer_hello", b"peer_hello", "peer_welcome", b"peer_welcome", "refused", b"refused", "register", b"register", "registered", b"registered", "renew", b"renew", "renewed", b"renewed", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "drain", b"drain", "enrol", b"enrol", "enrol_challenge", b"enrol_challenge", "enrol_hello", b"enrol_hello", "enrolled", b"enrolled", "frame", b"frame", "hello", b"hello", "offer", b"offer", "peer_hello", b"peer_hello", "peer_welcome", b"peer_welcome", "purge", b"purge", "purged", b"purged", "refused", b"refused", "register", b"register", "registered", b"registered", "renew", b"renew", "renewed", b"renewed", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "drain", b"drain", "enrol", b"enrol", "enrol_challenge", b"enrol_challenge", "enrol_hello", b"enrol_hello", "enrolled", b"enrolled", "frame", b"frame", "hello", b"hello", "offer", b"offer", "peer_hello", b"peer_hello", "peer_welcome", b"peer_welcome", "refused", b"refused", "register", b"register", "registered", b"registered", "renew", b"renew", "renewed", b"renewed", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "drain", b"drain", "enrol", b"enrol", "enrol_challenge", b"enrol_challenge", "enrol_hello", b"enrol_hello", "enrolled", b"enrolled", "frame", b"frame", "hello", b"hello", "offer", b"offer", "peer_hello", b"peer_hello", "peer_welcome", b"peer_welcome", "purge", b"purge", "purged", b"purged", "refused", b"refused", "register", b"register", "registered", b"registered", "renew", b"renew", "renewed", b"renewed", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "welcome", "refused", "offer", "register", "registered", "drain", "renew", "renewed", "enrol_hello", "enrol_challenge", "enrol", "enrolled", "peer_hello", "peer_welcome", "announce"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "welcome", "refused", "offer", "register", "registered", "drain", "renew", "renewed", "enrol_hello", "enrol_challenge", "enrol", "enrolled", "peer_hello", "peer_welcome", "announce", "purge", "purged"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -769,3 +783,47 @@ class StreamOpen(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamOpen: _TypeAlias = StreamOpen  # noqa: Y015
+
+@_typing.final
+class Purge(_message.Message):
+    """Forget the stored answers of a tunnel that this agent's token may serve."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TUNNEL_UID_FIELD_NUMBER: _builtins.int
+    tunnel_uid: _builtins.str
+    def __init__(
+        self,
+        *,
+        tunnel_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tunnel_uid", b"tunnel_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Purge: _TypeAlias = Purge  # noqa: Y015
+
+@_typing.final
+class Purged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    entries: _builtins.int
+    error: _builtins.str
+    """Empty: done."""
+    def __init__(
+        self,
+        *,
+        entries: _builtins.int = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Purged: _TypeAlias = Purged  # noqa: Y015

@@ -24,37 +24,61 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hawse_api/ir/ir.proto\x12\x0bhawse.ir.v1\"\xb8\x01\n\x06Object\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05\x66leet\x18\x02 \x01(\x0b\x32\x12.hawse.ir.v1.FleetH\x00\x12(\n\x05token\x18\x03 \x01(\x0b\x32\x17.hawse.ir.v1.AgentTokenH\x00\x12%\n\x06tunnel\x18\x04 \x01(\x0b\x32\x13.hawse.ir.v1.TunnelH\x00\x12!\n\x04peer\x18\x05 \x01(\x0b\x32\x11.hawse.ir.v1.PeerH\x00\x42\x08\n\x06object\"\xf0\x01\n\x05\x46leet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x12\n\nhttps_port\x18\x03 \x01(\r\x12\x13\n\x0b\x61gents_port\x18\x04 \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x05 \x01(\t\x12\x15\n\rallowed_cidrs\x18\x06 \x03(\t\x12%\n\x07proxies\x18\x07 \x01(\x0b\x32\x14.hawse.ir.v1.Proxies\x12\x17\n\x0f\x61gent_addresses\x18\x08 \x03(\t\x12\x17\n\x0f\x61gent_tcp_ports\x18\t \x03(\r\x12\x18\n\x10max_staleness_ms\x18\n \x01(\x04\"g\n\x04Peer\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\texit_node\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x11\n\tspiffe_id\x18\x06 \x01(\t\"2\n\x07Proxies\x12\x15\n\rtrusted_cidrs\x18\x01 \x03(\t\x12\x10\n\x08\x61nnounce\x18\x02 \x01(\x08\":\n\nAgentToken\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xc4\x03\n\x06Tunnel\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x19\n\x11holder_generation\x18\x05 \x01(\x04\x12\x19\n\x11required_features\x18\x06 \x03(\t\x12)\n\x05\x61gent\x18\x07 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\r \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x08 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.hawse.ir.v1.Timeouts\x12#\n\x06\x63losed\x18\n \x01(\x0b\x32\x13.hawse.ir.v1.Closed\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x0c \x01(\t\x12%\n\x07standby\x18\x0e \x01(\x0b\x32\x14.hawse.ir.v1.Standby\x12\x10\n\x08tcp_port\x18\x0f \x01(\rB\x08\n\x06target\" \n\x0b\x41gentTarget\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\"J\n\tUrlTarget\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x11\n\taddresses\x18\x04 \x03(\t\"\xdd\x01\n\x07Standby\x12)\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\x02 \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x03 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12.\n\x0chealth_check\x18\x04 \x01(\x0b\x32\x18.hawse.ir.v1.HealthCheck\x12\x13\n\x0b\x66\x61ilback_ms\x18\x05 \x01(\rB\x08\n\x06target\"|\n\x0bHealthCheck\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x13\n\x0binterval_ms\x18\x02 \x01(\r\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x04 \x01(\r\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\"/\n\x08Timeouts\x12\x12\n\nrequest_ms\x18\x01 \x01(\r\x12\x0f\n\x07idle_ms\x18\x02 \x01(\r\"\'\n\x06\x43losed\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*o\n\x0b\x41ppProtocol\x12\x1c\n\x18\x41PP_PROTOCOL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PP_PROTOCOL_HTTP1\x10\x01\x12\x14\n\x10\x41PP_PROTOCOL_H2C\x10\x02\x12\x14\n\x10\x41PP_PROTOCOL_TCP\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hawse_api/ir/ir.proto\x12\x0bhawse.ir.v1\"\x8e\x02\n\x06Object\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05\x66leet\x18\x02 \x01(\x0b\x32\x12.hawse.ir.v1.FleetH\x00\x12(\n\x05token\x18\x03 \x01(\x0b\x32\x17.hawse.ir.v1.AgentTokenH\x00\x12%\n\x06tunnel\x18\x04 \x01(\x0b\x32\x13.hawse.ir.v1.TunnelH\x00\x12!\n\x04peer\x18\x05 \x01(\x0b\x32\x11.hawse.ir.v1.PeerH\x00\x12+\n\x06\x61\x63\x63\x65ss\x18\x06 \x01(\x0b\x32\x19.hawse.ir.v1.AccessPolicyH\x00\x12\'\n\x07revoked\x18\x07 \x01(\x0b\x32\x14.hawse.ir.v1.RevokedH\x00\x42\x08\n\x06object\"\xf0\x01\n\x05\x46leet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x12\n\nhttps_port\x18\x03 \x01(\r\x12\x13\n\x0b\x61gents_port\x18\x04 \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x05 \x01(\t\x12\x15\n\rallowed_cidrs\x18\x06 \x03(\t\x12%\n\x07proxies\x18\x07 \x01(\x0b\x32\x14.hawse.ir.v1.Proxies\x12\x17\n\x0f\x61gent_addresses\x18\x08 \x03(\t\x12\x17\n\x0f\x61gent_tcp_ports\x18\t \x03(\r\x12\x18\n\x10max_staleness_ms\x18\n \x01(\x04\"g\n\x04Peer\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\texit_node\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x11\n\tspiffe_id\x18\x06 \x01(\t\"2\n\x07Proxies\x12\x15\n\rtrusted_cidrs\x18\x01 \x03(\t\x12\x10\n\x08\x61nnounce\x18\x02 \x01(\x08\":\n\nAgentToken\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\x85\x04\n\x06Tunnel\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x19\n\x11holder_generation\x18\x05 \x01(\x04\x12\x19\n\x11required_features\x18\x06 \x03(\t\x12)\n\x05\x61gent\x18\x07 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\r \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x08 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.hawse.ir.v1.Timeouts\x12#\n\x06\x63losed\x18\n \x01(\x0b\x32\x13.hawse.ir.v1.Closed\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\r\x12\x16\n\x0e\x63\x65rtificate_id\x18\x0c \x01(\t\x12%\n\x07standby\x18\x0e \x01(\x0b\x32\x14.hawse.ir.v1.Standby\x12\x10\n\x08tcp_port\x18\x0f \x01(\r\x12#\n\x06shield\x18\x10 \x01(\x0b\x32\x13.hawse.ir.v1.Shield\x12\x1a\n\x12\x61\x63\x63\x65ss_policy_uids\x18\x11 \x03(\tB\x08\n\x06target\"\xbe\x01\n\x06Shield\x12\x0e\n\x06ttl_ms\x18\x01 \x01(\r\x12\x10\n\x08\x63ollapse\x18\x02 \x01(\x08\x12\x19\n\x11stale_if_error_ms\x18\x03 \x01(\r\x12!\n\x19stale_while_revalidate_ms\x18\x04 \x01(\r\x12\x13\n\x0bkey_headers\x18\x05 \x03(\t\x12\x16\n\x0e\x62ypass_cookies\x18\x06 \x03(\t\x12\x18\n\x10share_authorized\x18\x07 \x01(\x08\x12\r\n\x05purge\x18\x08 \x01(\t\"\xe0\x03\n\x0c\x41\x63\x63\x65ssPolicy\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12,\n\x04mode\x18\x04 \x01(\x0e\x32\x1e.hawse.ir.v1.AccessPolicy.Mode\x12(\n\tip_ranges\x18\x05 \x01(\x0b\x32\x15.hawse.ir.v1.IpRanges\x12!\n\x05\x62\x61sic\x18\x06 \x01(\x0b\x32\x12.hawse.ir.v1.Basic\x12&\n\x08\x61pi_keys\x18\x07 \x01(\x0b\x32\x14.hawse.ir.v1.ApiKeys\x12#\n\x03jwt\x18\x08 \x03(\x0b\x32\x16.hawse.ir.v1.JwtIssuer\x12<\n\x13\x63lient_certificates\x18\t \x01(\x0b\x32\x1f.hawse.ir.v1.ClientCertificates\x12\x31\n\rauthorization\x18\n \x01(\x0b\x32\x1a.hawse.ir.v1.Authorization\x12\x1f\n\x04oidc\x18\x0b \x01(\x0b\x32\x11.hawse.ir.v1.Oidc\x12\x0e\n\x06\x62roken\x18\x0c \x01(\t\"8\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0c\n\x08MODE_ANY\x10\x01\x12\x0c\n\x08MODE_ALL\x10\x02\"\'\n\x08IpRanges\x12\r\n\x05\x61llow\x18\x01 \x03(\t\x12\x0c\n\x04\x64\x65ny\x18\x02 \x03(\t\"\x1c\n\x05\x42\x61sic\x12\x13\n\x0bmaterial_id\x18\x01 \x01(\t\".\n\x07\x41piKeys\x12\x13\n\x0bmaterial_id\x18\x01 \x01(\t\x12\x0e\n\x06header\x18\x02 \x01(\t\"<\n\tJwtIssuer\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x11\n\taudiences\x18\x02 \x03(\t\x12\x0c\n\x04jwks\x18\x03 \x01(\x0c\"$\n\x12\x43lientCertificates\x12\x0e\n\x06\x63\x61_pem\x18\x01 \x01(\x0c\"\xa0\x02\n\x04Oidc\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x13\n\x0bmaterial_id\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x1e\n\x16\x61uthorization_endpoint\x18\x05 \x01(\t\x12\x16\n\x0etoken_endpoint\x18\x06 \x01(\t\x12\x1c\n\x14\x65nd_session_endpoint\x18\x07 \x01(\t\x12\x19\n\x11userinfo_endpoint\x18\x08 \x01(\t\x12\x0c\n\x04jwks\x18\t \x01(\x0c\x12\x10\n\x08jwks_uri\x18\n \x01(\t\x12\"\n\x1atoken_endpoint_auth_method\x18\x0b \x01(\t\x12\x1b\n\x13session_lifetime_ms\x18\x0c \x01(\x04\"\x1e\n\x07Revoked\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\"M\n\rAuthorization\x12%\n\x05rules\x18\x01 \x03(\x0b\x32\x16.hawse.ir.v1.ClaimRule\x12\x15\n\rdefault_allow\x18\x02 \x01(\x08\"8\n\tClaimRule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63laim\x18\x02 \x01(\t\x12\x0e\n\x06\x61ny_of\x18\x03 \x03(\t\" \n\x0b\x41gentTarget\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\"J\n\tUrlTarget\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x11\n\taddresses\x18\x04 \x03(\t\"\xdd\x01\n\x07Standby\x12)\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x18.hawse.ir.v1.AgentTargetH\x00\x12(\n\x06\x64irect\x18\x02 \x01(\x0b\x32\x16.hawse.ir.v1.UrlTargetH\x00\x12.\n\x0c\x61pp_protocol\x18\x03 \x01(\x0e\x32\x18.hawse.ir.v1.AppProtocol\x12.\n\x0chealth_check\x18\x04 \x01(\x0b\x32\x18.hawse.ir.v1.HealthCheck\x12\x13\n\x0b\x66\x61ilback_ms\x18\x05 \x01(\rB\x08\n\x06target\"|\n\x0bHealthCheck\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x13\n\x0binterval_ms\x18\x02 \x01(\r\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x04 \x01(\r\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\"/\n\x08Timeouts\x12\x12\n\nrequest_ms\x18\x01 \x01(\r\x12\x0f\n\x07idle_ms\x18\x02 \x01(\r\"\'\n\x06\x43losed\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*o\n\x0b\x41ppProtocol\x12\x1c\n\x18\x41PP_PROTOCOL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PP_PROTOCOL_HTTP1\x10\x01\x12\x14\n\x10\x41PP_PROTOCOL_H2C\x10\x02\x12\x14\n\x10\x41PP_PROTOCOL_TCP\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hawse_api.ir.ir_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPPROTOCOL']._serialized_start=1690
-  _globals['_APPPROTOCOL']._serialized_end=1801
+  _globals['_APPPROTOCOL']._serialized_start=3196
+  _globals['_APPPROTOCOL']._serialized_end=3307
   _globals['_OBJECT']._serialized_start=39
-  _globals['_OBJECT']._serialized_end=223
-  _globals['_FLEET']._serialized_start=226
-  _globals['_FLEET']._serialized_end=466
-  _globals['_PEER']._serialized_start=468
-  _globals['_PEER']._serialized_end=571
-  _globals['_PROXIES']._serialized_start=573
-  _globals['_PROXIES']._serialized_end=623
-  _globals['_AGENTTOKEN']._serialized_start=625
-  _globals['_AGENTTOKEN']._serialized_end=683
-  _globals['_TUNNEL']._serialized_start=686
-  _globals['_TUNNEL']._serialized_end=1138
-  _globals['_AGENTTARGET']._serialized_start=1140
-  _globals['_AGENTTARGET']._serialized_end=1172
-  _globals['_URLTARGET']._serialized_start=1174
-  _globals['_URLTARGET']._serialized_end=1248
-  _globals['_STANDBY']._serialized_start=1251
-  _globals['_STANDBY']._serialized_end=1472
-  _globals['_HEALTHCHECK']._serialized_start=1474
-  _globals['_HEALTHCHECK']._serialized_end=1598
-  _globals['_TIMEOUTS']._serialized_start=1600
-  _globals['_TIMEOUTS']._serialized_end=1647
-  _globals['_CLOSED']._serialized_start=1649
-  _globals['_CLOSED']._serialized_end=1688
+  _globals['_OBJECT']._serialized_end=309
+  _globals['_FLEET']._serialized_start=312
+  _globals['_FLEET']._serialized_end=552
+  _globals['_PEER']._serialized_start=554
+  _globals['_PEER']._serialized_end=657
+  _globals['_PROXIES']._serialized_start=659
+  _globals['_PROXIES']._serialized_end=709
+  _globals['_AGENTTOKEN']._serialized_start=711
+  _globals['_AGENTTOKEN']._serialized_end=769
+  _globals['_TUNNEL']._serialized_start=772
+  _globals['_TUNNEL']._serialized_end=1289
+  _globals['_SHIELD']._serialized_start=1292
+  _globals['_SHIELD']._serialized_end=1482
+  _globals['_ACCESSPOLICY']._serialized_start=1485
+  _globals['_ACCESSPOLICY']._serialized_end=1965
+  _globals['_ACCESSPOLICY_MODE']._serialized_start=1909
+  _globals['_ACCESSPOLICY_MODE']._serialized_end=1965
+  _globals['_IPRANGES']._serialized_start=1967
+  _globals['_IPRANGES']._serialized_end=2006
+  _globals['_BASIC']._serialized_start=2008
+  _globals['_BASIC']._serialized_end=2036
+  _globals['_APIKEYS']._serialized_start=2038
+  _globals['_APIKEYS']._serialized_end=2084
+  _globals['_JWTISSUER']._serialized_start=2086
+  _globals['_JWTISSUER']._serialized_end=2146
+  _globals['_CLIENTCERTIFICATES']._serialized_start=2148
+  _globals['_CLIENTCERTIFICATES']._serialized_end=2184
+  _globals['_OIDC']._serialized_start=2187
+  _globals['_OIDC']._serialized_end=2475
+  _globals['_REVOKED']._serialized_start=2477
+  _globals['_REVOKED']._serialized_end=2507
+  _globals['_AUTHORIZATION']._serialized_start=2509
+  _globals['_AUTHORIZATION']._serialized_end=2586
+  _globals['_CLAIMRULE']._serialized_start=2588
+  _globals['_CLAIMRULE']._serialized_end=2644
+  _globals['_AGENTTARGET']._serialized_start=2646
+  _globals['_AGENTTARGET']._serialized_end=2678
+  _globals['_URLTARGET']._serialized_start=2680
+  _globals['_URLTARGET']._serialized_end=2754
+  _globals['_STANDBY']._serialized_start=2757
+  _globals['_STANDBY']._serialized_end=2978
+  _globals['_HEALTHCHECK']._serialized_start=2980
+  _globals['_HEALTHCHECK']._serialized_end=3104
+  _globals['_TIMEOUTS']._serialized_start=3106
+  _globals['_TIMEOUTS']._serialized_end=3153
+  _globals['_CLOSED']._serialized_start=3155
+  _globals['_CLOSED']._serialized_end=3194
 # @@protoc_insertion_point(module_scope)

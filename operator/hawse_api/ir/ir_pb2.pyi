@@ -56,8 +56,12 @@ class Object(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     TUNNEL_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """Key of upserts and removals: "fleet", "token/<uid>", "tunnel/<uid>", "peer/<uid>"."""
+    """Key of upserts and removals: "fleet", "token/<uid>", "tunnel/<uid>", "peer/<uid>",
+    "access/<uid>", "revoked".
+    """
     @_builtins.property
     def fleet(self) -> Global___Fleet: ...
     @_builtins.property
@@ -66,6 +70,10 @@ class Object(_message.Message):
     def tunnel(self) -> Global___Tunnel: ...
     @_builtins.property
     def peer(self) -> Global___Peer: ...
+    @_builtins.property
+    def access(self) -> Global___AccessPolicy: ...
+    @_builtins.property
+    def revoked(self) -> Global___Revoked: ...
     def __init__(
         self,
         *,
@@ -74,12 +82,14 @@ class Object(_message.Message):
         token: Global___AgentToken | None = ...,
         tunnel: Global___Tunnel | None = ...,
         peer: Global___Peer | None = ...,
+        access: Global___AccessPolicy | None = ...,
+        revoked: Global___Revoked | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "object", b"object", "peer", b"peer", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "fleet", b"fleet", "object", b"object", "peer", b"peer", "revoked", b"revoked", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "key", b"key", "object", b"object", "peer", b"peer", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "fleet", b"fleet", "key", b"key", "object", b"object", "peer", b"peer", "revoked", b"revoked", "token", b"token", "tunnel", b"tunnel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["fleet", "token", "tunnel", "peer"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["fleet", "token", "tunnel", "peer", "access", "revoked"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 
@@ -264,6 +274,8 @@ class Tunnel(_message.Message):
     CERTIFICATE_ID_FIELD_NUMBER: _builtins.int
     STANDBY_FIELD_NUMBER: _builtins.int
     TCP_PORT_FIELD_NUMBER: _builtins.int
+    SHIELD_FIELD_NUMBER: _builtins.int
+    ACCESS_POLICY_UIDS_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     namespace: _builtins.str
     name: _builtins.str
@@ -298,6 +310,14 @@ class Tunnel(_message.Message):
     def standby(self) -> Global___Standby:
         """Takes over when the target fails, decided by each exit node alone."""
 
+    @_builtins.property
+    def shield(self) -> Global___Shield:
+        """Absent: off."""
+
+    @_builtins.property
+    def access_policy_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every one of these has to let a visitor in; one that the node has not closes the tunnel."""
+
     def __init__(
         self,
         *,
@@ -316,16 +336,407 @@ class Tunnel(_message.Message):
         certificate_id: _builtins.str = ...,
         standby: Global___Standby | None = ...,
         tcp_port: _builtins.int = ...,
+        shield: Global___Shield | None = ...,
+        access_policy_uids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "closed", b"closed", "direct", b"direct", "standby", b"standby", "target", b"target", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "closed", b"closed", "direct", b"direct", "shield", b"shield", "standby", b"standby", "target", b"target", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app_protocol", b"app_protocol", "certificate_id", b"certificate_id", "closed", b"closed", "direct", b"direct", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "standby", b"standby", "target", b"target", "tcp_port", b"tcp_port", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_policy_uids", b"access_policy_uids", "agent", b"agent", "app_protocol", b"app_protocol", "certificate_id", b"certificate_id", "closed", b"closed", "direct", b"direct", "holder_generation", b"holder_generation", "hostname", b"hostname", "max_concurrent", b"max_concurrent", "name", b"name", "namespace", b"namespace", "required_features", b"required_features", "shield", b"shield", "standby", b"standby", "target", b"target", "tcp_port", b"tcp_port", "timeouts", b"timeouts", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["agent", "direct"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___Tunnel: _TypeAlias = Tunnel  # noqa: Y015
+
+@_typing.final
+class Shield(_message.Message):
+    """Answers that several visitors share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTL_MS_FIELD_NUMBER: _builtins.int
+    COLLAPSE_FIELD_NUMBER: _builtins.int
+    STALE_IF_ERROR_MS_FIELD_NUMBER: _builtins.int
+    STALE_WHILE_REVALIDATE_MS_FIELD_NUMBER: _builtins.int
+    KEY_HEADERS_FIELD_NUMBER: _builtins.int
+    BYPASS_COOKIES_FIELD_NUMBER: _builtins.int
+    SHARE_AUTHORIZED_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
+    ttl_ms: _builtins.int
+    """Freshness of answers that say nothing of caching; 0: they are not stored."""
+    collapse: _builtins.bool
+    """Identical requests at the same time become one."""
+    stale_if_error_ms: _builtins.int
+    stale_while_revalidate_ms: _builtins.int
+    share_authorized: _builtins.bool
+    """Requests with Authorization are shared like others."""
+    purge: _builtins.str
+    """Another value forgets everything that is stored."""
+    @_builtins.property
+    def key_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of request fields whose values tell requests apart, lower case."""
+
+    @_builtins.property
+    def bypass_cookies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Requests with one of these cookies are nobody else's."""
+
+    def __init__(
+        self,
+        *,
+        ttl_ms: _builtins.int = ...,
+        collapse: _builtins.bool = ...,
+        stale_if_error_ms: _builtins.int = ...,
+        stale_while_revalidate_ms: _builtins.int = ...,
+        key_headers: _abc.Iterable[_builtins.str] | None = ...,
+        bypass_cookies: _abc.Iterable[_builtins.str] | None = ...,
+        share_authorized: _builtins.bool = ...,
+        purge: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cookies", b"bypass_cookies", "collapse", b"collapse", "key_headers", b"key_headers", "purge", b"purge", "share_authorized", b"share_authorized", "stale_if_error_ms", b"stale_if_error_ms", "stale_while_revalidate_ms", b"stale_while_revalidate_ms", "ttl_ms", b"ttl_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shield: _TypeAlias = Shield  # noqa: Y015
+
+@_typing.final
+class AccessPolicy(_message.Message):
+    """Who may come in. Key "access/<uid>". Secrets are Material "access/<uid>/basic" and so on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[AccessPolicy._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: AccessPolicy._Mode.ValueType  # 0
+        MODE_ANY: AccessPolicy._Mode.ValueType  # 1
+        """One of the methods that are set lets a visitor in."""
+        MODE_ALL: AccessPolicy._Mode.ValueType  # 2
+        """All of them have to."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
+    MODE_UNSPECIFIED: AccessPolicy.Mode.ValueType  # 0
+    MODE_ANY: AccessPolicy.Mode.ValueType  # 1
+    """One of the methods that are set lets a visitor in."""
+    MODE_ALL: AccessPolicy.Mode.ValueType  # 2
+    """All of them have to."""
+
+    UID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    IP_RANGES_FIELD_NUMBER: _builtins.int
+    BASIC_FIELD_NUMBER: _builtins.int
+    API_KEYS_FIELD_NUMBER: _builtins.int
+    JWT_FIELD_NUMBER: _builtins.int
+    CLIENT_CERTIFICATES_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_FIELD_NUMBER: _builtins.int
+    OIDC_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    namespace: _builtins.str
+    name: _builtins.str
+    mode: Global___AccessPolicy.Mode.ValueType
+    broken: _builtins.str
+    """Set: it cannot be enforced, and this is why; every visitor is refused."""
+    @_builtins.property
+    def ip_ranges(self) -> Global___IpRanges: ...
+    @_builtins.property
+    def basic(self) -> Global___Basic: ...
+    @_builtins.property
+    def api_keys(self) -> Global___ApiKeys: ...
+    @_builtins.property
+    def jwt(self) -> _containers.RepeatedCompositeFieldContainer[Global___JwtIssuer]: ...
+    @_builtins.property
+    def client_certificates(self) -> Global___ClientCertificates: ...
+    @_builtins.property
+    def authorization(self) -> Global___Authorization: ...
+    @_builtins.property
+    def oidc(self) -> Global___Oidc: ...
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        mode: Global___AccessPolicy.Mode.ValueType = ...,
+        ip_ranges: Global___IpRanges | None = ...,
+        basic: Global___Basic | None = ...,
+        api_keys: Global___ApiKeys | None = ...,
+        jwt: _abc.Iterable[Global___JwtIssuer] | None = ...,
+        client_certificates: Global___ClientCertificates | None = ...,
+        authorization: Global___Authorization | None = ...,
+        oidc: Global___Oidc | None = ...,
+        broken: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "authorization", b"authorization", "basic", b"basic", "client_certificates", b"client_certificates", "ip_ranges", b"ip_ranges", "oidc", b"oidc"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_keys", b"api_keys", "authorization", b"authorization", "basic", b"basic", "broken", b"broken", "client_certificates", b"client_certificates", "ip_ranges", b"ip_ranges", "jwt", b"jwt", "mode", b"mode", "name", b"name", "namespace", b"namespace", "oidc", b"oidc", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessPolicy: _TypeAlias = AccessPolicy  # noqa: Y015
+
+@_typing.final
+class IpRanges(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOW_FIELD_NUMBER: _builtins.int
+    DENY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"203.0.113.0/24" """
+
+    @_builtins.property
+    def deny(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Counts before everything else, in every mode."""
+
+    def __init__(
+        self,
+        *,
+        allow: _abc.Iterable[_builtins.str] | None = ...,
+        deny: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "deny", b"deny"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IpRanges: _TypeAlias = IpRanges  # noqa: Y015
+
+@_typing.final
+class Basic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATERIAL_ID_FIELD_NUMBER: _builtins.int
+    material_id: _builtins.str
+    """htpasswd lines with bcrypt hashes."""
+    def __init__(
+        self,
+        *,
+        material_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["material_id", b"material_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Basic: _TypeAlias = Basic  # noqa: Y015
+
+@_typing.final
+class ApiKeys(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATERIAL_ID_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    material_id: _builtins.str
+    """Lines "name:hex SHA-256 of the key"."""
+    header: _builtins.str
+    """Request field, lower case."""
+    def __init__(
+        self,
+        *,
+        material_id: _builtins.str = ...,
+        header: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "material_id", b"material_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApiKeys: _TypeAlias = ApiKeys  # noqa: Y015
+
+@_typing.final
+class JwtIssuer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    jwks: _builtins.bytes
+    """JSON Web Key Set, as the issuer publishes it."""
+    @_builtins.property
+    def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One of them has to be in "aud"."""
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        audiences: _abc.Iterable[_builtins.str] | None = ...,
+        jwks: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "issuer", b"issuer", "jwks", b"jwks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JwtIssuer: _TypeAlias = JwtIssuer  # noqa: Y015
+
+@_typing.final
+class ClientCertificates(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CA_PEM_FIELD_NUMBER: _builtins.int
+    ca_pem: _builtins.bytes
+    """PEM."""
+    def __init__(
+        self,
+        *,
+        ca_pem: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientCertificates: _TypeAlias = ClientCertificates  # noqa: Y015
+
+@_typing.final
+class Oidc(_message.Message):
+    """A provider as the operator discovered it (OpenID Connect Discovery 1.0)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    MATERIAL_ID_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    TOKEN_ENDPOINT_FIELD_NUMBER: _builtins.int
+    END_SESSION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    USERINFO_ENDPOINT_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
+    JWKS_URI_FIELD_NUMBER: _builtins.int
+    TOKEN_ENDPOINT_AUTH_METHOD_FIELD_NUMBER: _builtins.int
+    SESSION_LIFETIME_MS_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    client_id: _builtins.str
+    material_id: _builtins.str
+    """Of the client secret; empty: a public client."""
+    authorization_endpoint: _builtins.str
+    token_endpoint: _builtins.str
+    end_session_endpoint: _builtins.str
+    """Empty: the provider has none."""
+    userinfo_endpoint: _builtins.str
+    jwks: _builtins.bytes
+    """JSON Web Key Set; the exit node fetches `jwks_uri` when a key is not in it."""
+    jwks_uri: _builtins.str
+    token_endpoint_auth_method: _builtins.str
+    """"client_secret_basic" | "client_secret_post" | "none" """
+    session_lifetime_ms: _builtins.int
+    """How long a sign-in lasts at most."""
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        material_id: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        authorization_endpoint: _builtins.str = ...,
+        token_endpoint: _builtins.str = ...,
+        end_session_endpoint: _builtins.str = ...,
+        userinfo_endpoint: _builtins.str = ...,
+        jwks: _builtins.bytes = ...,
+        jwks_uri: _builtins.str = ...,
+        token_endpoint_auth_method: _builtins.str = ...,
+        session_lifetime_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization_endpoint", b"authorization_endpoint", "client_id", b"client_id", "end_session_endpoint", b"end_session_endpoint", "issuer", b"issuer", "jwks", b"jwks", "jwks_uri", b"jwks_uri", "material_id", b"material_id", "scopes", b"scopes", "session_lifetime_ms", b"session_lifetime_ms", "token_endpoint", b"token_endpoint", "token_endpoint_auth_method", b"token_endpoint_auth_method", "userinfo_endpoint", b"userinfo_endpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Oidc: _TypeAlias = Oidc  # noqa: Y015
+
+@_typing.final
+class Revoked(_message.Message):
+    """Sign-ins that ended before their cookies do. Key "revoked"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        session_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_ids", b"session_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Revoked: _TypeAlias = Revoked  # noqa: Y015
+
+@_typing.final
+class Authorization(_message.Message):
+    """Without rules: whoever is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    DEFAULT_ALLOW_FIELD_NUMBER: _builtins.int
+    default_allow: _builtins.bool
+    """What happens to one whom no rule names."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimRule]: ...
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___ClaimRule] | None = ...,
+        default_allow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_allow", b"default_allow", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Authorization: _TypeAlias = Authorization  # noqa: Y015
+
+@_typing.final
+class ClaimRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    ANY_OF_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    claim: _builtins.str
+    """Claim of the identity: "groups", "email"; "sub" is the user."""
+    @_builtins.property
+    def any_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        claim: _builtins.str = ...,
+        any_of: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_of", b"any_of", "claim", b"claim", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimRule: _TypeAlias = ClaimRule  # noqa: Y015
 
 @_typing.final
 class AgentTarget(_message.Message):

@@ -71,7 +71,8 @@ impl<D: Dialer> Edge<D> {
                 }
                 self.shared.routes.apply(tunnel)
             }
-            None => Err(format!(
+            // Known to the protocol, not to this edge.
+            Some(object::Object::Access(_) | object::Object::Revoked(_)) | None => Err(format!(
                 "{:?} is of a kind that this exit node doesn't know: update it",
                 object.key
             )),

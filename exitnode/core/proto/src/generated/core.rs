@@ -246,6 +246,39 @@ pub struct LinkStats {
     #[prost(bool, tag = "9")]
     pub peer: bool,
 }
+/// What the session cookie says, signed by the identity service and read by the edge (docs/design/0005-edge.md).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Session {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// "sub"
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub email: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "4")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Claims that the policy's rules name.
+    #[prost(btree_map = "string, message", tag = "5")]
+    pub claims: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ClaimValues,
+    >,
+    /// Unix seconds.
+    #[prost(int64, tag = "6")]
+    pub issued_at: i64,
+    #[prost(int64, tag = "7")]
+    pub expires_at: i64,
+    #[prost(string, tag = "8")]
+    pub policy_uid: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub hostname: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimValues {
+    #[prost(string, repeated, tag = "1")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Transport {

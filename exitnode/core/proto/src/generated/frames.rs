@@ -3,7 +3,7 @@
 pub struct Frame {
     #[prost(
         oneof = "frame::Frame",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18, 19, 24, 25, 26"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18, 19, 24, 25, 26, 27, 28"
     )]
     pub frame: ::core::option::Option<frame::Frame>,
 }
@@ -65,6 +65,14 @@ pub mod frame {
         /// the other: after PeerWelcome and whenever its agents' sessions change
         #[prost(message, tag = "26")]
         Announce(super::Announce),
+        /// hawse/1
+        ///
+        /// agent
+        #[prost(message, tag = "27")]
+        Purge(super::Purge),
+        /// node: after Purge
+        #[prost(message, tag = "28")]
+        Purged(super::Purged),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -354,4 +362,18 @@ pub mod stream_open {
             }
         }
     }
+}
+/// Forget the stored answers of a tunnel that this agent's token may serve.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purge {
+    #[prost(string, tag = "1")]
+    pub tunnel_uid: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purged {
+    #[prost(uint32, tag = "1")]
+    pub entries: u32,
+    /// Empty: done.
+    #[prost(string, tag = "2")]
+    pub error: ::prost::alloc::string::String,
 }
