@@ -4,7 +4,7 @@ Pure. Called by reconcile.exitnodes.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -104,6 +104,14 @@ def dial_addresses_of(
     if exit_node.spec.address.type is v1alpha1.AddressType.POD_IPS:
         return tuple(sorted(pod.ip for pod in pods if pod.ip and not pod.is_ending))
     return addresses_of(exit_node, pods, service_addresses)
+
+
+def peers_among(pods: Iterable[facts.Pod]) -> tuple[facts.Pod, ...]:
+    """Pods that exit nodes carry visitors to.
+
+    One that is not ready, or that drains, has visitors or agents all the same.
+    """
+    return tuple(pod for pod in pods if pod.ip and not pod.has_ended)
 
 
 def agents_port(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> int:

@@ -34,7 +34,9 @@ class Pod:
     is_ready: bool
     """Ready and not about to end."""
     is_ending: bool = False
-    """Deleted, or its containers have ended for good: nobody will answer at its address again."""
+    """Deleted, or its containers have ended for good: nobody will answer at its address for long."""
+    has_ended: bool = False
+    """Its containers have ended for good. A pod that was deleted goes on until it has drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
     metadata, status = body["metadata"], body.get("status") or {}
     labels = metadata.get("labels") or {}
     ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ())
-    ending = "deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed")
+    ended = status.get("phase") in ("Succeeded", "Failed")
+    ending = ended or "deletionTimestamp" in metadata
     return Pod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -99,4 +102,5 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         ip=status.get("podIP", "") or "",
         is_ready=ready and not ending,
         is_ending=ending,
+        has_ended=ended,
     )

@@ -5,6 +5,7 @@ Rules look at what changed, so that 10,000 Tunnels are not gone through because 
 intake.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,6 +28,8 @@ TOKENS_PER_S = 50.0
 """Texts of tokens follow their addresses at this pace, beside everything else that has to be done."""
 DNS = "dns"
 """Kind of the keys that stand for a fleet's records (reconcile.dns)."""
+PEERS = "peers"
+"""Kind of the keys that stand for the list of a fleet's pods (reconcile.peers)."""
 NODES = "nodes"
 """Kind of the keys that stand for a fleet's exit nodes as a whole (reconcile.nodes)."""
 AUTHORITY = Key("authority", "", "")
@@ -114,6 +117,7 @@ def _of_fleet(world: World, body: JsonObject) -> Iterator[Wake]:
     name = body["metadata"]["name"]
     yield from _all(world, resources.FLEETS, SOON_S)  # domains may overlap no more
     yield Key(DNS, "", name), SOON_S
+    yield Key(PEERS, "", name), SOON_S
     yield from (
         (key_of(resources.EXIT_NODES, item), SOON_S) for item in world.cache[resources.EXIT_NODES].select("fleet", name)
     )
@@ -135,6 +139,7 @@ def _of_namespace(world: World, name: str) -> Iterator[Wake]:
 
 def _of_pod(world: World, old: JsonObject | None, new: JsonObject | None) -> Iterator[Wake]:
     before, after = (facts.read_pod(body) if body is not None else None for body in (old, new))
+    yield from _of_peers(before, after)
     pod = after or before
     if pod is None or (
         before is not None and after is not None and (before.is_ready, before.ip) == (after.is_ready, after.ip)
@@ -143,6 +148,13 @@ def _of_pod(world: World, old: JsonObject | None, new: JsonObject | None) -> Ite
     yield Key(DNS, "", pod.fleet), SOON_S
     yield from _tunnels(world, "fleet", pod.fleet)
     yield from _tokens_of_fleet(world, pod.fleet)
+
+
+def _of_peers(before: facts.Pod | None, after: facts.Pod | None) -> Iterator[Wake]:
+    """The lists that a pod stands in, if what they say of it turned."""
+    said = [dataclasses.replace(pod, is_ready=False, is_ending=False) if pod else None for pod in (before, after)]
+    if said[0] != said[1]:
+        yield from ((Key(PEERS, "", fleet), SOON_S) for fleet in {pod.fleet for pod in said if pod is not None})
 
 
 def _tokens_of_fleet(world: World, fleet: str) -> Iterator[Wake]:

@@ -31,6 +31,7 @@ from hawse_operator.reconcile import (
     fleets,
     listing,
     nodes,
+    peers,
     reservations,
     tunnels,
 )
@@ -90,6 +91,7 @@ def reconcilers(context: Context) -> dict[str, Reconciler]:
         dependents.NODES: nodes.NodesReconciler(context),
         dependents.AUTHORITY.plural: authority.AuthorityReconciler(context),
         dependents.DNS: dns.DnsReconciler(context),
+        dependents.PEERS: peers.PeersReconciler(context),
     }
 
 
@@ -123,6 +125,7 @@ class Term:
         )
         await self._patiently(self._list)
         context.first_round.waiting = {key for kind in PUBLISHED for key in process.cache[kind].names()}
+        context.first_round.waiting |= self._keys_of_fleets(dependents.PEERS)
         process.intake.lead(self._world, self._queue)
         self._add_all(spread_s=0.0)
         logger.info("term begins", extra={"term": self._number, "to_publish": len(context.first_round.waiting)})
@@ -186,9 +189,12 @@ class Term:
     def _add_all(self, *, spread_s: float) -> None:
         kinds = self._process.cache
         keys = [dependents.AUTHORITY, *(key for kind in resources.HAWSE for key in kinds[kind].names())]
-        keys += [Key(dependents.DNS, "", key.name) for key in kinds[resources.FLEETS].names()]
+        keys += [*self._keys_of_fleets(dependents.PEERS), *self._keys_of_fleets(dependents.DNS)]
         for number, key in enumerate(keys):
             self._queue.add(key, delay_s=spread_s * number / len(keys))
+
+    def _keys_of_fleets(self, kind: str) -> set[Key]:
+        return {Key(kind, "", key.name) for key in self._process.cache[resources.FLEETS].names()}
 
     async def _work(self, context: Context, kinds: dict[str, Reconciler]) -> None:
         while True:

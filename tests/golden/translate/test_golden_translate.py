@@ -1,7 +1,7 @@
 """Resources in, IR out, as its JSON. HAWSE_REGEN=1 rewrites the second; review it like code.
 
-A case is a Fleet, an AgentToken and Tunnels that hold their names; `holderGeneration` and `serving` (OPEN, CLOSED,
-SUSPENDED) stand for what the policies decided.
+A case is a Fleet, an AgentToken, Tunnels that hold their names, and Pods of its exit nodes, if there are some;
+`holderGeneration` and `serving` (OPEN, CLOSED, SUSPENDED) stand for what the policies decided.
 """
 
 import os
@@ -14,8 +14,9 @@ from google.protobuf import json_format
 
 from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
-from hawse_operator.policies import hosts
+from hawse_operator.policies import facts, hosts
 from hawse_operator.policies.serving import Serving
+from hawse_operator.reconcile.peers import list_peers
 from hawse_operator.translate import agent_tokens, fleets, targets, tunnels
 
 HERE = Path(__file__).parent
@@ -45,6 +46,7 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
                     tunnel, hostname=hostname, generation=generation, is_suspended=suspended
                 )
             )
+    result += list_peers(map(facts.read_pod, case.get("pods", ())), fleet.spec.domain)
     return result
 
 

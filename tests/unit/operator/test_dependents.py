@@ -23,6 +23,7 @@ EXIT_NODE = Key("exitnodes", "", "eu-west-1")
 RESERVATION = Key("subdomainreservations", "", HOST)
 NODES = Key("nodes", "", "default")
 DNS = Key("dns", "", "default")
+PEERS = Key("peers", "", "default")
 
 
 class FakeQueue:
@@ -89,7 +90,7 @@ CHANGES = [
     pytest.param(
         resources.FLEETS,
         objects.fleet_body(),
-        {FLEET, EXIT_NODE, TOKEN, TUNNEL, DNS},
+        {FLEET, EXIT_NODE, TOKEN, TUNNEL, DNS, PEERS},
         id="a Fleet wakes all that use it",
     ),
     pytest.param(
@@ -160,6 +161,32 @@ def test_a_pod_wakes_the_fleet_when_its_readiness_turns(scene: Scene) -> None:
     assert scene.woken() == {EXIT_NODE}
     scene.intake.observe(resources.PODS, "MODIFIED", objects.pod_body("p1", ready=False, version=9))
     assert scene.woken() == {EXIT_NODE, TUNNEL, TOKEN, DNS}
+
+
+@pytest.mark.parametrize(
+    ("change", "wakes"),
+    [
+        pytest.param({"ip": "127.0.1.9"}, {PEERS}, id="its address"),
+        pytest.param({"fleet": "other"}, {PEERS, Key("peers", "", "other")}, id="its fleet"),
+        pytest.param({"ready": False}, set(), id="readiness is no matter"),
+        pytest.param({"deletionTimestamp": "2026-03-01T00:00:00Z"}, set(), id="it drains"),
+        pytest.param({"phase": "Failed"}, {PEERS}, id="it has ended"),
+    ],
+)
+def test_a_pod_wakes_the_list_of_peers_when_what_that_says_turns(
+    scene: Scene, change: dict[str, Any], wakes: set[Key]
+) -> None:
+    phase = change.pop("phase", "Running")
+    body = objects.pod_body("p1", version=9, **change)
+    scene.intake.observe(resources.PODS, "MODIFIED", {**body, "status": {**body["status"], "phase": phase}})
+    assert {key for key in scene.woken() if key.plural == "peers"} == wakes
+
+
+def test_a_pod_that_comes_or_goes_wakes_the_list_of_peers(scene: Scene) -> None:
+    scene.intake.observe(resources.PODS, "ADDED", objects.pod_body("p2", version=9))
+    assert PEERS in scene.woken()
+    scene.intake.observe(resources.PODS, "DELETED", objects.pod_body("p2", version=10))
+    assert PEERS in scene.woken()
 
 
 def test_a_placement_wakes_the_records_when_it_turns_or_its_name_is_held(scene: Scene) -> None:
