@@ -5,6 +5,7 @@
 //!
 //! Order of a request: listener -> front -> stack (layers) -> upstream -> Dialer. limits.rs has every bound.
 
+mod access;
 mod agents;
 mod body;
 mod caps;

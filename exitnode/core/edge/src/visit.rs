@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::sync::Notify;
 
 use crate::{
+    access::Identity,
     body::Body,
     caps,
     certs::Certificate,
@@ -228,6 +229,8 @@ pub(crate) struct Routed {
     pub(crate) request_id: RequestId,
     pub(crate) authority: Authority,
     pub(crate) tunnel: Arc<Tunnel>,
+    /// Who sends it, if a policy had that proved. What answers it is for nobody else.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// Held by whatever still works for the request: the answer's body, a WebSocket.
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) request: Request<Body>,

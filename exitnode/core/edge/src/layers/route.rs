@@ -78,6 +78,7 @@ where
             request_id,
             authority,
             tunnel,
+            identity: None,
             ticket,
             request,
         }))

@@ -134,6 +134,7 @@ pub(crate) fn routed(tunnel: &Arc<Tunnel>, request: Request<Body>) -> Routed {
         request_id,
         authority,
         tunnel: tunnel.clone(),
+        identity: None,
         ticket,
         request,
     }

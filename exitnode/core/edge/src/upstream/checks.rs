@@ -156,6 +156,7 @@ fn request(tunnel: &Tunnel, towards: Towards, request_id: &RequestId) -> Result<
         host: tunnel.primary.host.as_deref(),
         tls: tunnel.primary.is_tls(),
         request_id,
+        identity: None,
     };
     head::request(&mut head, towards, told)?;
     Ok(Request::from_parts(head, body))

@@ -17,6 +17,7 @@ use super::{
     tape::{Budget, Tape},
 };
 use crate::{
+    access::Identity,
     body::Body,
     dial::Dialer,
     endpoint::Side,
@@ -142,6 +143,7 @@ struct Spare {
     request_id: RequestId,
     authority: Authority,
     tunnel: Arc<Tunnel>,
+    identity: Option<Arc<Identity>>,
     ticket: Arc<Ticket>,
     head: request::Parts,
     tape: Tape,
@@ -156,6 +158,7 @@ impl Spare {
             request_id: routed.request_id.clone(),
             authority: routed.authority.clone(),
             tunnel: routed.tunnel.clone(),
+            identity: routed.identity.clone(),
             ticket: routed.ticket.clone(),
             head: head.clone(),
             tape,
@@ -172,6 +175,7 @@ impl Spare {
             request_id: self.request_id,
             authority: self.authority,
             tunnel: self.tunnel,
+            identity: self.identity,
             ticket: self.ticket,
             request: Request::from_parts(self.head, body),
         })

@@ -7,6 +7,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, response, uri};
 
 use crate::{
+    access::Identity,
     fault::Fault,
     rules,
     visit::{self, RequestId},
@@ -33,6 +34,7 @@ pub(super) struct Told<'a> {
     /// The app is spoken to over TLS.
     pub(super) tls: bool,
     pub(super) request_id: &'a RequestId,
+    pub(super) identity: Option<&'a Identity>,
 }
 
 /// Fields of one connection, besides those that Connection names. Trailer is none of them (RFC 9110, 6.6.2).
@@ -172,6 +174,9 @@ fn tell(headers: &mut HeaderMap, told: Told<'_>) -> Result<HeaderValue, Fault> {
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     headers.insert(FORWARDED_HOST, told.authority.clone());
     headers.insert(visit::REQUEST_ID, told.request_id.value());
+    if let Some(identity) = told.identity {
+        identity.tell(headers);
+    }
     let host = told.host.map(HeaderValue::from_str).transpose();
     let host = host.map_err(|_| Fault::bad_request("Host is not a host name."))?;
     let host = host.unwrap_or_else(|| told.authority.clone());

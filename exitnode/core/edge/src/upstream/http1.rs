@@ -99,6 +99,7 @@ pub(super) fn prepare(routed: Routed, side: Side, towards: Towards) -> Result<(A
         request_id,
         authority,
         tunnel,
+        identity,
         request,
         ticket: _,
     } = routed;
@@ -110,6 +111,7 @@ pub(super) fn prepare(routed: Routed, side: Side, towards: Towards) -> Result<(A
         host: endpoint.host.as_deref(),
         tls: endpoint.is_tls(),
         request_id: &request_id,
+        identity: identity.as_deref(),
     };
     head::request(&mut head, towards, told)?;
     let visitor = connection.peer;

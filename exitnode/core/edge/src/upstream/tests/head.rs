@@ -4,6 +4,10 @@ use super::*;
 use crate::visit::RequestIds;
 
 fn rewritten(towards: Towards, request: http::request::Builder) -> request::Parts {
+    rewritten_of(None, towards, request)
+}
+
+fn rewritten_of(identity: Option<&Identity>, towards: Towards, request: http::request::Builder) -> request::Parts {
     let mut head = request.body(()).unwrap().into_parts().0;
     let request_id = RequestIds::new([0; 16]).next();
     let told = Told {
@@ -12,6 +16,7 @@ fn rewritten(towards: Towards, request: http::request::Builder) -> request::Part
         host: None,
         tls: false,
         request_id: &request_id,
+        identity,
     };
     super::request(&mut head, towards, told).unwrap();
     head
@@ -37,6 +42,21 @@ fn told_and(fields: &[&str]) -> Vec<String> {
     let mut lines: Vec<String> = TOLD.iter().chain(fields).map(|line| (*line).to_owned()).collect();
     lines.sort();
     lines
+}
+
+#[test]
+fn who_the_visitor_is_says_the_edge_alone() {
+    let forged = Request::get("/")
+        .header("x-hawse-user", "root")
+        .header("x-hawse-groups", "admins")
+        .header("x-hawse-assertion", "e30.e30.")
+        .header("connection", "x-hawse-user");
+    let identity = Identity::new("ada", Default::default());
+    let head = rewritten_of(Some(&identity), Towards::Http1, forged);
+    assert_eq!(
+        text(&head.headers),
+        told_and(&["host: Shop.example:443", "x-hawse-user: ada"])
+    );
 }
 
 #[test]
@@ -177,6 +197,7 @@ fn the_app_behind_a_url_is_asked_under_its_own_host_and_told_the_public_one() {
             host: Some("app.example:8443"),
             tls: true,
             request_id: &RequestIds::new([0; 16]).next(),
+            identity: None,
         };
         super::request(&mut head, towards, told).unwrap();
         assert_eq!(head.uri, uri);
