@@ -41,7 +41,8 @@ class Core:
     def serve_links(self, ticket: int, bind: str, identity: bytes) -> None:
         """Listen for agents (UDP; ALPN hawse/1 with client certificate, hawse-enroll/1 without). Payload Identity.
 
-        The listeners of serve_edge take them too, over TCP and with the same identity.
+        The listeners of serve_edge take them too, over TCP and with the same identity. Over UDP alone also other exit
+        nodes (hawse-peer/1, with client certificate): see admit_peer.
         """
 
     def rotate_identity(self, identity: bytes) -> None:
@@ -60,7 +61,25 @@ class Core:
         """Close after the frames queued so far were sent; `link_down` follows. Unknown links are ignored."""
 
     def bind_link(self, link: int, tunnel_uids: Sequence[str]) -> None:
-        """Exit node: visitors of these tunnels go to this link from now on (replaces the link's last list)."""
+        """Exit node: visitors of these tunnels go to this agent's link from now on (replaces the link's last list).
+
+        Links that are not an agent's are ignored.
+        """
+
+    def admit_peer(self, link: int) -> None:
+        """Exit node with agents: the one that dialled this link is a peer of the fleet, and may reach our agents.
+
+        Before, it has its control stream and no other: a certificate of the fleet's CA alone opens nothing. Links that
+        nobody dialled to us with hawse-peer/1 are ignored.
+        """
+
+    def announce_peer(self, link: int, distance: int, add: Sequence[str], remove: Sequence[str]) -> None:
+        """Exit node with visitors: this link, which we dialled, reaches these tunnels too, and those no longer.
+
+        `remove` first. `distance` is the whole link's: 0 own region, 1 another; the nearest is asked first. At most
+        20,000 tunnels a link, the rest is ignored; links that we did not dial with hawse-peer/1 are ignored. A link's
+        tunnels go with it.
+        """
 
     def attach(self, link: int, attach: bytes) -> None:
         """Agent: where the app of each tunnel listens (replaces the link's last list). Payload Attach."""

@@ -120,11 +120,26 @@ class TunnelCore:
         self._call(self._core.rotate_identity, identity.SerializeToString())
 
     def bind_link(self, link: int, tunnel_uids: Iterable[str]) -> None:
-        """Visitors of these tunnels go to this link from now on; replaces the link's last list.
+        """Visitors of these tunnels go to this agent's link from now on; replaces the link's last list.
 
-        Unknown links are ignored.
+        Links that are unknown, or not an agent's, are ignored.
         """
         self._call(self._core.bind_link, link, list(tunnel_uids))
+
+    def admit_peer(self, link: int) -> None:
+        """The exit node that dialled this link (ALPN_PEER) is who it should be: it may reach our agents from now on.
+
+        Before it can open no stream. Links that are unknown, or not dialled to us by a peer, are ignored.
+        """
+        self._call(self._core.admit_peer, link)
+
+    def announce_peer(self, link: int, distance: int, add: Iterable[str], remove: Iterable[str]) -> None:
+        """The peer that we dialled (ALPN_PEER) reaches these tunnels too from now on, and those no longer.
+
+        `remove` comes first. `distance`: 0 own region, 1 another. Tunnels past 20,000 of a link are ignored, and so are
+        links that are unknown, or not dialled by us to a peer. What was announced goes with the link.
+        """
+        self._call(self._core.announce_peer, link, distance, list(add), list(remove))
 
     def apply(self, obj: ir_pb2.Object) -> str:
         """Upsert of an object: "" or why it was refused (the last good form then stays)."""
@@ -143,7 +158,7 @@ class TunnelCore:
         """Connect to an exit node and return once the node has accepted us: one attempt, over one transport.
 
         The same LinkUp also comes through events(), before the link's frames: use one of the two. Cancelling it closes
-        a link that comes up later, unseen.
+        a link that comes up later, unseen. An exit node dials another one with ALPN_PEER, over QUIC.
 
         Raises:
             UnreachableError, UntrustedError, VersionError, CertificateError: see errors.py.

@@ -26,7 +26,7 @@ class LinkUp:
     link: int
     """Never used again within one core."""
     alpn: str
-    """names.ALPN_LINK or names.ALPN_ENROL."""
+    """names.ALPN_LINK, names.ALPN_PEER or names.ALPN_ENROL."""
     remote: str
     """"address:port" of the peer, as we see it."""
     peer_certificate: bytes

@@ -49,6 +49,7 @@ TOKEN_AUDIENCE = "hawse"
 # --- tunnel protocol -----------------------------------------------------------------------------------------------
 ALPN_LINK = "hawse/1"
 ALPN_ENROL = "hawse-enroll/1"
+ALPN_PEER = "hawse-peer/1"
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 TOKEN_PREFIX = "hwt1."

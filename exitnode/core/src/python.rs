@@ -110,6 +110,16 @@ impl Core {
         Ok(())
     }
 
+    fn announce_peer(&self, link: u64, distance: u32, add: Vec<String>, remove: Vec<String>) -> PyResult<()> {
+        self.node()?.tunnel.announce_peer(link, distance, add, &remove);
+        Ok(())
+    }
+
+    fn admit_peer(&self, link: u64) -> PyResult<()> {
+        self.node()?.tunnel.admit_peer(link);
+        Ok(())
+    }
+
     fn attach(&self, link: u64, attach: &[u8]) -> PyResult<()> {
         let node = self.node()?;
         let attach: core::Attach = message(attach, "Attach")?;

@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::limits::{ENROLMENTS, HANDSHAKES, HANDSHAKES_BEFORE_RETRY, LINKS, LINKS_PER_ADDRESS};
+use crate::limits::{ENROLMENTS, HANDSHAKES, HANDSHAKES_BEFORE_RETRY, LINKS, LINKS_PER_ADDRESS, PEERS};
+use crate::tls;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -20,13 +21,18 @@ pub(crate) enum Verdict {
 pub(crate) enum Phase {
     Handshake,
     Link,
+    Peer,
     Enrolment,
 }
 
 impl Phase {
     /// What a handshake has become.
-    pub(crate) fn of(enrols: bool) -> Self {
-        if enrols { Self::Enrolment } else { Self::Link }
+    pub(crate) fn of(alpn: &str) -> Self {
+        match alpn {
+            tls::ALPN_ENROL => Self::Enrolment,
+            tls::ALPN_PEER => Self::Peer,
+            _ => Self::Link,
+        }
     }
 }
 
@@ -34,19 +40,22 @@ impl Phase {
 pub(crate) struct Admission {
     handshakes: usize,
     links: usize,
+    peers: usize,
     enrolments: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
 impl Admission {
-    /// What to do with a first packet of `address`; `validated` if the address has proved itself.
+    /// What to do with a first packet of `address`; `validated` if the address has proved itself. It does not say yet what
+    /// it will be: where agents have no room, another exit node may have.
     pub(crate) fn decide(&self, address: IpAddr, validated: bool) -> Verdict {
-        let full = self.handshakes >= HANDSHAKES || self.links >= LINKS;
+        let full = self.handshakes >= HANDSHAKES;
+        let crowded = self.handshakes >= HANDSHAKES_BEFORE_RETRY || self.links >= LINKS;
         let busy = self
             .by_address
             .get(&network(address))
             .is_some_and(|count| *count >= LINKS_PER_ADDRESS);
-        match (full || busy, self.handshakes >= HANDSHAKES_BEFORE_RETRY && !validated) {
+        match (full || busy, crowded && !validated) {
             (true, _) => Verdict::Refuse,
             (false, true) => Verdict::Retry,
             (false, false) => Verdict::Accept,
@@ -64,6 +73,7 @@ impl Admission {
         self.handshakes = self.handshakes.saturating_sub(1);
         let (count, limit) = match to {
             Phase::Enrolment => (&mut self.enrolments, ENROLMENTS),
+            Phase::Peer => (&mut self.peers, PEERS),
             Phase::Handshake | Phase::Link => (&mut self.links, LINKS),
         };
         *count += 1;
@@ -75,6 +85,7 @@ impl Admission {
         let count = match phase {
             Phase::Handshake => &mut self.handshakes,
             Phase::Link => &mut self.links,
+            Phase::Peer => &mut self.peers,
             Phase::Enrolment => &mut self.enrolments,
         };
         *count = count.saturating_sub(1);
@@ -117,7 +128,8 @@ mod tests {
             (with(HANDSHAKES_BEFORE_RETRY, 0), false, Verdict::Retry),
             (with(HANDSHAKES_BEFORE_RETRY, 0), true, Verdict::Accept),
             (with(HANDSHAKES, 0), true, Verdict::Refuse),
-            (with(0, LINKS), true, Verdict::Refuse),
+            (with(0, LINKS), false, Verdict::Retry),
+            (with(0, LINKS), true, Verdict::Accept),
         ];
         for (admission, validated, verdict) in table {
             assert_eq!(admission.decide(ADDRESS, validated), verdict, "{admission:?}");
@@ -158,14 +170,28 @@ mod tests {
     }
 
     #[test]
-    fn enrolments_have_places_of_their_own() {
-        let mut admission = Admission::default();
-        for _ in 0..ENROLMENTS {
-            admission.begin(ADDRESS);
-            assert!(admission.promote(Phase::Enrolment));
+    fn each_protocol_has_places_of_its_own() {
+        let all = [
+            (tls::ALPN_LINK, LINKS),
+            (tls::ALPN_ENROL, ENROLMENTS),
+            (tls::ALPN_PEER, PEERS),
+        ];
+        let (mut admission, mut addresses) = (Admission::default(), (0..).map(|n: u128| IpAddr::V6((n << 64).into())));
+        let mut come = |alpn| {
+            let address = addresses.next().unwrap();
+            assert_eq!(admission.decide(address, true), Verdict::Accept);
+            admission.begin(address);
+            let has_room = admission.promote(Phase::of(alpn));
+            if !has_room {
+                admission.end(address, Phase::of(alpn));
+            }
+            has_room
+        };
+        for (alpn, places) in all {
+            assert_eq!((0..places + 9).filter(|_| come(alpn)).count(), places, "{alpn}");
         }
-        admission.begin(ADDRESS);
-        assert!(!admission.promote(Phase::Enrolment));
-        assert_eq!(admission.decide("198.51.100.5".parse().unwrap(), true), Verdict::Accept);
+        for (alpn, _) in all {
+            assert!(!come(alpn), "{alpn}");
+        }
     }
 }

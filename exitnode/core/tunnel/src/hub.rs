@@ -18,12 +18,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::link_down;
 use crate::identity::{Identity, IdentityError};
-use crate::limits::{AGENTS_RETURN, CLOSE_GRACE, TUNNELS_PER_LINK};
-use crate::link::{Link, Path, run_control};
+use crate::limits::{AGENTS_RETURN, CLOSE_GRACE, OPEN_ELSEWHERE_TIMEOUT, TUNNELS_PER_LINK};
+use crate::link::{Link, Path, Role, run_control};
+use crate::peers::{Rank, rank};
 use crate::sessions::{LinkId, Sessions};
+use crate::stalls::Stalls;
 use crate::stream::{self, AppStream, OpenError};
 use crate::transport::{Connection, Stream};
-use crate::{agent, pulse, tls};
+use crate::{agent, pulse, relay, tls};
 
 /// What happens on links, in order for each link. Called on the runtime's thread: must not block.
 pub trait Events: Send + Sync + 'static {
@@ -46,6 +48,8 @@ pub struct Tunnel {
     agents_due: OnceLock<Instant>,
     /// A link serves tunnels that it did not serve.
     bound: Notify,
+    /// Streams of other exit nodes that stand still.
+    pub(crate) stalls: Stalls,
 }
 
 #[derive(Default)]
@@ -69,6 +73,7 @@ impl Tunnel {
             handshakes_failed: AtomicU64::new(0),
             agents_due: OnceLock::new(),
             bound: Notify::new(),
+            stalls: Stalls::default(),
         })
     }
 
@@ -87,17 +92,39 @@ impl Tunnel {
         }
     }
 
-    /// Exit node: which tunnels a link serves from now on; unknown links are ignored.
+    /// Exit node: which tunnels an agent's link serves from now on; other links are ignored.
     pub fn bind_link(&self, link: u64, tunnel_uids: Vec<String>) {
         let now = Instant::now().into_std();
         let mut state = self.state();
         if let Some(known) = state.links.get(&link).cloned()
+            && known.role == Role::ToAgent
             && state.sessions.bind(link, tunnel_uids, now)
         {
             known.leave();
         }
         drop(state);
         self.bound.notify_waiters();
+    }
+
+    /// Exit node: a link to another one, so far away, reaches these tunnels too, and those no longer; links that we did not
+    /// dial to a peer are ignored.
+    pub fn announce_peer(&self, link: u64, distance: u32, add: Vec<String>, remove: &[String]) {
+        let mut state = self.state();
+        if state.links.get(&link).is_some_and(|link| link.role == Role::ToPeer) {
+            state.sessions.peers.announce(link, distance, add, remove);
+        }
+        drop(state);
+        self.bound.notify_waiters();
+    }
+
+    /// Exit node: the one that dialled this link is who it should be. Until now it could open no stream to our agents; links
+    /// that no peer has dialled are ignored.
+    pub fn admit_peer(&self, link: u64) {
+        if let Some(link) = self.link(link)
+            && link.role == Role::FromPeer
+        {
+            link.connection.widen();
+        }
     }
 
     /// Agent: where the apps of a link's tunnels listen from now on; unknown links are ignored.
@@ -124,14 +151,16 @@ impl Tunnel {
         Ok(())
     }
 
-    /// A stream to the app of a tunnel, over its newest link that can give one; links that may be dead come last.
-    /// Cancel safe: a stream that was half open is reset.
+    /// A stream to the app of a tunnel, over the newest link of its agents that can give one, or over another exit node;
+    /// links that may be dead come last. Cancel safe: a stream that was half open is reset.
     ///
     /// # Errors
-    /// No link serves the tunnel, or none could open a stream.
+    /// Nothing leads to the tunnel, or nothing that does could open a stream.
     pub async fn open(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
-        match stream::open(&self.paths_to(tunnel_uid), tunnel_uid, visitor).await {
-            Err(OpenError::NoAgent) => Box::pin(self.open_on_return(tunnel_uid, visitor)).await,
+        match self.open_now(tunnel_uid, visitor).await {
+            Err(OpenError::NoAgent) if self.agents_due.get().is_some_and(|due| Instant::now() < *due) => {
+                Box::pin(self.open_on_return(tunnel_uid, visitor)).await
+            }
             opened => opened,
         }
     }
@@ -141,9 +170,47 @@ impl Tunnel {
         let due = self.agents_due.get().copied().unwrap_or_else(Instant::now);
         loop {
             let bound = self.bound.notified(); // from here on, whoever waits
-            match stream::open(&self.paths_to(tunnel_uid), tunnel_uid, visitor).await {
+            match self.open_now(tunnel_uid, visitor).await {
                 Err(OpenError::NoAgent) if timeout_at(due, bound).await.is_ok() => {}
                 opened => return opened,
+            }
+        }
+    }
+
+    async fn open_now(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
+        match self.open_own(tunnel_uid, visitor).await {
+            Ok(stream) => Ok(stream),
+            Err(why) => Box::pin(self.open_elsewhere(tunnel_uid, visitor, why)).await,
+        }
+    }
+
+    /// Over links of our own agents that seem to live. Cancel safe: a stream that was half open is reset.
+    pub(crate) async fn open_own(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
+        let mut paths = self.own_paths(tunnel_uid);
+        paths.retain(|path| !path.is_suspect());
+        stream::open(&paths, tunnel_uid, visitor).await
+    }
+
+    /// Over the rest; `why`: there is nothing better.
+    async fn open_elsewhere(
+        &self,
+        tunnel_uid: &str,
+        visitor: SocketAddr,
+        why: OpenError,
+    ) -> Result<AppStream, OpenError> {
+        let mut paths = self.peer_paths(tunnel_uid);
+        let doubtful = self.own_paths(tunnel_uid).into_iter().filter(Path::is_suspect);
+        let first_doubtful = paths.partition_point(|path| !path.is_suspect());
+        paths.splice(first_doubtful..first_doubtful, doubtful);
+        let opened = timeout(OPEN_ELSEWHERE_TIMEOUT, stream::open(&paths, tunnel_uid, visitor)).await;
+        match opened {
+            Ok(Err(OpenError::NoAgent)) => Err(why),
+            Ok(opened) => opened,
+            Err(_) => {
+                let seconds = OPEN_ELSEWHERE_TIMEOUT.as_secs();
+                Err(OpenError::LinkLost(format!(
+                    "no other exit node has reached it within {seconds} s"
+                )))
             }
         }
     }
@@ -190,7 +257,7 @@ impl Tunnel {
     }
 
     /// Runs a link until it is over: frames, on the agent's side streams, and the two events. Not cancel safe.
-    pub(crate) fn run(&self, connected: Connected) -> impl Future<Output = ()> + Send + '_ {
+    pub(crate) fn run(self: &Arc<Self>, connected: Connected) -> impl Future<Output = ()> + Send + '_ {
         let connection = connected.connection.clone();
         let mut begun = self.begin(connected); // not within the future, which would keep room for it
         async move {
@@ -212,11 +279,13 @@ impl Tunnel {
         } = connected;
         let id = self.next_link.fetch_add(1, Relaxed);
         let role = match (up.alpn.as_str(), &side) {
-            (tls::ALPN_LINK, Side::ExitNode) => Role::ExitNode,
-            (tls::ALPN_LINK, Side::Agent(_)) => Role::Agent,
+            (tls::ALPN_LINK, Side::Accepted) => Role::ToAgent,
+            (tls::ALPN_LINK, Side::Dialled(_)) => Role::Agent,
+            (tls::ALPN_PEER, Side::Dialled(_)) => Role::ToPeer,
+            (tls::ALPN_PEER, Side::Accepted) => Role::FromPeer,
             _ => Role::Enrolment,
         };
-        let link = Link::new(id, connection);
+        let link = Link::new(id, role, connection);
         if !self.add(link.clone(), side) {
             link.abort(0, "closing");
             return None;
@@ -224,25 +293,26 @@ impl Tunnel {
         let registered = Registered {
             tunnel: self,
             link,
-            role,
             down: None,
         };
         self.events.link_up(id, up);
         Some((registered, control))
     }
 
-    async fn drive(&self, registered: &mut Registered<'_>, control: &mut Stream) {
-        let (link, role) = (&registered.link, registered.role);
+    async fn drive(self: &Arc<Self>, registered: &mut Registered<'_>, control: &mut Stream) {
+        let link = &registered.link;
         let streams = async {
-            if role == Role::Agent {
-                // On the heap: an exit node's link needs no room for it.
-                Box::pin(agent::serve_streams(link)).await;
+            // On the heap: an agent's link at an exit node needs no room for it.
+            match link.role {
+                Role::Agent => Box::pin(agent::serve_streams(link)).await,
+                Role::FromPeer => Box::pin(relay::serve_streams(link, self)).await,
+                Role::ToAgent | Role::ToPeer | Role::Enrolment => {}
             }
         };
         let ended = async {
             let end = tokio::select! {
                 end = link.connection.closed() => end,
-                () = await_death(link, role) => link.connection.closed().await,
+                () = await_death(link) => link.connection.closed().await,
             };
             let mut state = self.state();
             state.sessions.unbind(link.id, Instant::now().into_std());
@@ -259,7 +329,7 @@ impl Tunnel {
         if state.closed {
             return false;
         }
-        if let Side::Agent(Some(endpoint)) = side {
+        if let Side::Dialled(Some(endpoint)) = side {
             state.clients.insert(link.id, endpoint);
         }
         state.links.insert(link.id, link);
@@ -276,14 +346,27 @@ impl Tunnel {
         !state.closed
     }
 
-    fn paths_to(&self, tunnel_uid: &str) -> Vec<Path> {
+    /// Newest first.
+    fn own_paths(&self, tunnel_uid: &str) -> Vec<Path> {
         let state = self.state();
         let ids = state.sessions.links(tunnel_uid);
-        let mut paths: Vec<Path> = (ids.iter().filter_map(|id| state.links.get(id)))
-            .map(Path::new)
+        ids.iter().filter_map(|id| state.links.get(id)).map(Path::new).collect()
+    }
+
+    /// Over other exit nodes, best first.
+    fn peer_paths(&self, tunnel_uid: &str) -> Vec<Path> {
+        let state = self.state();
+        let routes = state.sessions.peers.routes(tunnel_uid);
+        let mut ranked: Vec<(Rank, Path)> = routes
+            .filter_map(|(route, distance)| {
+                let link = state.links.get(&route.link)?;
+                let path = Path::over_peer(link, &route.mark);
+                let round_trip = link.connection.round_trip();
+                Some((rank(link.id, distance, round_trip, path.is_suspect()), path))
+            })
             .collect();
-        paths.sort_by_key(|path| path.link.suspect.load(Relaxed));
-        paths
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, path)| path).collect()
     }
 
     fn link(&self, id: LinkId) -> Option<Arc<Link>> {
@@ -321,25 +404,16 @@ pub(crate) struct Connected {
 #[derive(Debug)]
 pub(crate) enum Side {
     /// The peer.
-    ExitNode,
+    Accepted,
     /// We did; over QUIC with an endpoint of its own.
-    Agent(Option<quinn::Endpoint>),
-}
-
-/// What a link is for, and on which side of it we are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    ExitNode,
-    Agent,
-    /// Either side: it lives shortly, and may wait long for the operator.
-    Enrolment,
+    Dialled(Option<quinn::Endpoint>),
 }
 
 /// Resolves when a link turned out to be dead.
-async fn await_death(link: &Link, role: Role) {
-    match role {
-        Role::ExitNode => pulse::probe(link).await,
-        Role::Agent => pulse::listen(link).await,
+async fn await_death(link: &Link) {
+    match link.role {
+        Role::ToAgent | Role::ToPeer => pulse::probe(link).await,
+        Role::Agent | Role::FromPeer => pulse::listen(link).await,
         Role::Enrolment => pending().await,
     }
 }
@@ -348,7 +422,6 @@ async fn await_death(link: &Link, role: Role) {
 struct Registered<'a> {
     tunnel: &'a Tunnel,
     link: Arc<Link>,
-    role: Role,
     down: Option<LinkDown>,
 }
 

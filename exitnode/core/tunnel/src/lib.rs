@@ -16,6 +16,7 @@
 //! It writes no log and decides no policy: who is dialled, admitted, fenced or refused is Python's. Every task has an owner
 //! (a JoinSet, or the caller of `run`), every queue a bound in `limits`. Called by hawse-core; the edge does not know it.
 
+mod accept;
 mod admission;
 mod agent;
 mod batches;
@@ -26,13 +27,16 @@ mod identity;
 pub mod limits;
 mod link;
 mod outbox;
+mod peers;
 mod probe;
 mod pulse;
+mod relay;
 mod reset;
 mod server;
 mod sessions;
 mod socket;
 mod splice;
+mod stalls;
 mod stream;
 mod tls;
 mod transport;
@@ -49,7 +53,7 @@ pub use identity::{Identity, IdentityError};
 pub use link::Path;
 pub use server::{AgentHandshake, Listening};
 pub use stream::{AppStream, OpenError};
-pub use tls::{ALPN_ENROL, ALPN_LINK};
+pub use tls::{ALPN_ENROL, ALPN_LINK, ALPN_PEER};
 
 #[cfg(test)]
 #[path = "../tests/simulator/mod.rs"]

@@ -21,6 +21,13 @@ pub const AGENT_CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_PER
 /// Bytes sent and not yet acknowledged on one connection: 100 ms at 640 Mbit/s. Past it: writers wait.
 pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
+/// The same of a link between exit nodes, which carries a region's visitors: 200 ms at 1.3 Gbit/s.
+pub const PEER_SEND_WINDOW_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Streams that an exit node may have open on a link to another one, a probe included: as many as four agents' links have.
+/// Past it: as `STREAMS_PER_LINK`.
+pub const STREAMS_PER_PEER: u32 = 4096;
+
 /// Over TCP, bytes of one stream that wait for the socket. Past it: the writer waits.
 pub const STREAM_SEND_BUFFER_BYTES: usize = 128 * 1024;
 
@@ -105,6 +112,10 @@ pub const ENROL_LIFETIME: Duration = Duration::from_secs(60);
 /// Links at once on one endpoint. An agent has one per exit node: 8,192 agents. Past it: refused.
 pub const LINKS: usize = 8192;
 
+/// Links of other exit nodes at once, apart from agents', so that these can never take their places. Twice the peers that an
+/// exit node has: each may be back before its old link is given up. Past it: closed with HAWSE-1010.
+pub const PEERS: usize = 256;
+
 /// Links at once from one IPv4 address or IPv6 /64: offices share an address. Past it: refused.
 pub const LINKS_PER_ADDRESS: usize = 256;
 
@@ -140,14 +151,34 @@ pub const CLOSE_LEAST: Duration = Duration::from_millis(250);
 /// For a new stream: permission of the peer, and its opening accepted by QUIC. Past it: the next link is tried.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Exit node: the same over all others that reach the tunnel's agents, one after the other. Past it: HAWSE-1013.
+pub const OPEN_ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Agent: from a new stream until its opening is read. Past it: reset with HAWSE-2009.
 pub const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Agent: connecting to the app, name resolution included. Past it: reset with HAWSE-1004.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Exit node, passing another's streams on: bytes that are taken at once, and written before the next.
+pub const RELAY_CHUNK_BYTES: usize = 64 * 1024;
+
+/// How long such a write may take before the stream counts as standing still.
+pub const RELAY_STALL: Duration = Duration::from_secs(1);
+
+/// Streams that stand still at once, over all peers, each with up to `STREAM_WINDOW_BYTES` unread. With the visitors that the edge
+/// lets stand (`CONNECTION_WINDOW_BYTES`) less than the window of a link, so that nobody else has to wait. Past it: the one
+/// that has stood longest is reset with HAWSE-1010.
+pub const STALLED_RELAYS: usize = 64;
+
 /// Tunnels of one link. Past it: the rest is ignored (an Offer of that many doesn't fit into a frame anyway).
 pub const TUNNELS_PER_LINK: usize = 4096;
+
+/// Tunnels that one peer announces. Past it: the rest is ignored.
+pub const PEER_TUNNELS: usize = 20_000;
+
+/// Tunnels that all peers announce, each counted once a peer: about 250 bytes each. Past it: the rest is ignored.
+pub const PEER_TUNNELS_IN_ALL: usize = 262_144;
 
 /// Tunnels whose last agent is remembered after it went, for the error page. Past it: the oldest are forgotten.
 pub const LAST_SEEN: usize = 16_384;

@@ -1,4 +1,4 @@
-//! One link: a connection between agent and exit node, with its control stream of frames.
+//! One link: a connection between agent and exit node, or between two exit nodes, with its control stream of frames.
 //!
 //! The control stream is a queue out and a reader in; both are bounded, and neither looks into a frame further than
 //! that it is one. Streams to the app are elsewhere: stream.rs opens them (exit node), agent.rs answers them. Made by
@@ -16,8 +16,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::hub::Events;
-use crate::limits::{CLOSE_GRACE, CLOSE_LEAST, CLOSE_ROUND_TRIPS, FRAMES_RECEIVED, STREAMS_PER_LINK};
+use crate::limits::{CLOSE_GRACE, CLOSE_LEAST, CLOSE_ROUND_TRIPS, FRAMES_RECEIVED, STREAMS_PER_LINK, STREAMS_PER_PEER};
 use crate::outbox::Outbox;
+use crate::peers::Mark;
 use crate::sessions::LinkId;
 use crate::transport::{Broken, Connection, RecvHalf, SendHalf, Stream};
 
@@ -40,10 +41,26 @@ enum Outgoing {
     Close,
 }
 
+/// What a link is for, and on which side of it we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Exit node: an agent is at the other end. We open streams.
+    ToAgent,
+    /// Agent. We serve streams.
+    Agent,
+    /// Exit node that has visitors: another one with agents is at the other end. We open streams.
+    ToPeer,
+    /// Exit node that has agents: another one with visitors is at the other end. We serve streams.
+    FromPeer,
+    /// Either side: it lives shortly, and may wait long for the operator.
+    Enrolment,
+}
+
 /// The handle that everybody shares. Dropping it closes nothing.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
+    pub(crate) role: Role,
     pub(crate) connection: Connection,
     pub(crate) counters: Arc<Counters>,
     /// Agent: tunnel uid -> host and port of the app.
@@ -66,6 +83,8 @@ pub(crate) struct Link {
 pub struct Path {
     pub(crate) link: Arc<Link>,
     left: u64,
+    /// Of a path over another exit node: whether it still leads to the tunnel.
+    mark: Option<Mark>,
 }
 
 impl Path {
@@ -74,14 +93,37 @@ impl Path {
         Self {
             link: link.clone(),
             left: link.left.load(Relaxed),
+            mark: None,
         }
     }
 
-    /// It still serves the tunnel, and nothing speaks against its life. Also false when it has left another tunnel since:
-    /// that costs a new stream, and spares a look into the table for each request.
+    /// The same over another exit node.
+    pub(crate) fn over_peer(link: &Arc<Link>, mark: &Mark) -> Self {
+        Self {
+            mark: Some(mark.clone()),
+            ..Self::new(link)
+        }
+    }
+
+    /// It still serves the tunnel, and nothing speaks against its life. Also false when the link of an agent has left another
+    /// tunnel since: that costs a new stream, and spares a look into the table for each request.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.left == self.link.left.load(Relaxed) && !self.link.suspect.load(Relaxed)
+        let leads_there = self.mark.as_ref().is_none_or(|mark| mark.load(Relaxed));
+        leads_there && self.left == self.link.left.load(Relaxed) && !self.is_suspect()
+    }
+
+    /// What `OPEN_TIMEOUT` without a stream means.
+    pub(crate) fn slow(&self) -> &'static str {
+        match self.link.role {
+            Role::ToPeer => "another exit node gave no stream to the agent",
+            _ => "the agent has no room for another stream",
+        }
+    }
+
+    /// Its link may be dead.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.link.suspect.load(Relaxed)
     }
 }
 
@@ -95,16 +137,22 @@ pub(crate) struct Closing {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, connection: Connection) -> Arc<Self> {
+    pub(crate) fn new(id: LinkId, role: Role, connection: Connection) -> Arc<Self> {
+        let streams = if role == Role::ToPeer {
+            STREAMS_PER_PEER
+        } else {
+            STREAMS_PER_LINK
+        };
         Arc::new(Self {
             id,
+            role,
             connection,
             counters: Arc::default(),
             apps: Mutex::default(),
             suspect: AtomicBool::new(false),
             left: AtomicU64::new(0),
             left_one: Notify::new(),
-            room: Arc::new(Semaphore::new(STREAMS_PER_LINK as usize - 1)),
+            room: Arc::new(Semaphore::new(streams as usize - 1)),
             outbox: Outbox::new(),
             closing: OnceLock::new(),
         })
@@ -176,7 +224,7 @@ impl Link {
             bytes_out: self.counters.bytes_out.load(Relaxed),
             transport: self.connection.transport().into(),
             suspect: self.suspect.load(Relaxed),
-            peer: false,
+            peer: self.role == Role::ToPeer,
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::limits::{LAST_SEEN, TUNNELS_PER_LINK};
+use crate::peers::Peers;
 
 /// Number of a link, counted up within the process: a higher one is newer.
 pub(crate) type LinkId = u64;
@@ -14,6 +15,8 @@ pub(crate) type LinkId = u64;
 pub(crate) struct Sessions {
     by_tunnel: HashMap<String, Vec<LinkId>>,
     by_link: HashMap<LinkId, Vec<String>>,
+    /// The same for links to other exit nodes, which do not count for `left`: the agents are theirs.
+    pub(crate) peers: Peers,
     /// When the last link of a tunnel went; not held for tunnels that have one.
     left: HashMap<String, Instant>,
     /// The same, oldest first, for forgetting; entries that `left` has a newer time for are stale.
@@ -36,6 +39,9 @@ impl Sessions {
         }
         for tunnel in tunnels {
             self.left.remove(&tunnel);
+            if !self.by_tunnel.contains_key(&tunnel) {
+                self.peers.outdate(&tunnel);
+            }
             let links = self.by_tunnel.entry(tunnel).or_default();
             if let Err(place) = links.binary_search_by(|other| link.cmp(other)) {
                 links.insert(place, link);
@@ -49,9 +55,10 @@ impl Sessions {
         for tunnel in self.by_link.remove(&link).unwrap_or_default() {
             self.leave(link, tunnel, now);
         }
+        self.peers.unbind(link);
     }
 
-    /// The links of a tunnel, newest first.
+    /// The links of agents that serve a tunnel, newest first.
     pub(crate) fn links(&self, tunnel: &str) -> &[LinkId] {
         self.by_tunnel.get(tunnel).map_or(&[], Vec::as_slice)
     }

@@ -75,7 +75,7 @@ async fn from_app(mut app: ReadHalf<'_>, send: &mut SendHalf, counters: &Counter
         let bytes = tokio::select! {
             biased;
             bytes = read_some(&mut app, size) => bytes.map_err(|_| Broken)?,
-            () = send.stopped() => return Err(Broken),
+            _ = send.stopped() => return Err(Broken),
         };
         if bytes.is_empty() {
             send.finish();

@@ -1,5 +1,6 @@
 //! The exit node's end of a stream to an app: opening one, and the bytes with what the agent said when it refused.
 //!
+//! Over another exit node a stream is there once that one has said so with a byte; before, nothing has reached any app.
 //! Dropping a stream that was not ended resets it, so that the app sees a broken request and not a short one. Called by
 //! hub.rs; used by the edge through hawse-core.
 
@@ -10,13 +11,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hawse_proto::stream_open;
+use hawse_proto::{codes, stream_open};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::limits::OPEN_TIMEOUT;
-use crate::link::{Counters, Path};
+use crate::link::{Counters, Path, Role};
 use crate::transport::{Broken, RecvHalf, SendHalf, Stream};
 
 /// Why there is no stream.
@@ -30,6 +31,16 @@ pub enum OpenError {
     LinkLost(String),
 }
 
+/// What an exit node says first on a stream of another one, once it has one to the app.
+pub(crate) const ACCEPTED: Bytes = Bytes::from_static(&[1]);
+
+/// Numbers of an agent that was reached and could not connect: what another exit node says of it is not its own word.
+const OF_AGENTS: [u32; 3] = [
+    codes::APP_REFUSED.number,
+    codes::APP_TIMED_OUT.number,
+    codes::APP_CLOSED.number,
+];
+
 /// Opens a stream on the first of `paths` that can: nothing was sent to the app before, so trying the next is safe.
 /// Cancel safe: a stream that was half open is reset.
 pub(crate) async fn open(paths: &[Path], tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
@@ -38,21 +49,34 @@ pub(crate) async fn open(paths: &[Path], tunnel_uid: &str, visitor: SocketAddr) 
     for path in paths {
         match timeout(OPEN_TIMEOUT, open_on(path, opening.clone())).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(why)) => last = OpenError::LinkLost(why),
-            Err(_) => last = OpenError::LinkLost("the agent has no room for another stream".to_owned()),
+            Ok(Err(OpenError::NoAgent)) => {}
+            Ok(Err(why)) => last = why,
+            Err(_) => last = OpenError::LinkLost(path.slow().to_owned()),
         }
     }
     Err(last)
 }
 
-async fn open_on(path: &Path, opening: Bytes) -> Result<AppStream, String> {
+async fn open_on(path: &Path, opening: Bytes) -> Result<AppStream, OpenError> {
     let link = &path.link;
-    let full = |_| "the link is closing".to_owned();
-    let place = link.room.clone().acquire_owned().await.map_err(full)?;
-    let halves = link.connection.open().await.map_err(|why| why.to_string())?;
+    let place = link.room.clone().acquire_owned().await;
+    let place = place.map_err(|_| OpenError::LinkLost("the link is closing".to_owned()))?;
+    let halves = link.connection.open().await?;
     let mut stream = AppStream::new(halves, path.clone(), place);
-    stream.send.write(opening).await.map_err(|why| why.to_string())?;
+    stream.send.write(opening).await?;
+    if link.role == Role::ToPeer {
+        Box::pin(stream.await_acceptance()).await?;
+    }
     Ok(stream)
+}
+
+impl From<Broken> for OpenError {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Given(code) if code == codes::NO_AGENT.number => Self::NoAgent,
+            broken => Self::LinkLost(broken.to_string()),
+        }
+    }
 }
 
 /// One connection to the app, as the edge sees it.
@@ -93,6 +117,32 @@ impl AppStream {
         &self.path
     }
 
+    /// Over another exit node: until it has a stream to the agent. Cancel safe.
+    async fn await_acceptance(&mut self) -> Result<(), OpenError> {
+        match self.recv.read(ACCEPTED.len()).await {
+            Ok(Some(byte)) if byte == ACCEPTED => Ok(()),
+            Ok(_) => Err(OpenError::LinkLost(
+                "the other exit node has not accepted it".to_owned(),
+            )),
+            // The byte came with the reset, which overtakes it: whoever reads or writes is told.
+            Err(Broken::Given(code)) if OF_AGENTS.contains(&code) => {
+                self.reset = Some(code);
+                Ok(())
+            }
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// To the app, and from it.
+    pub(crate) fn halves(&mut self) -> (&mut SendHalf, &mut RecvHalf) {
+        (&mut self.send, &mut self.recv)
+    }
+
+    /// Both directions ended, or were given up, through `halves`.
+    pub(crate) fn put_away(mut self) {
+        self.sent_all = true;
+    }
+
     fn counters(&self) -> &Counters {
         &self.path.link.counters
     }
@@ -107,6 +157,9 @@ impl AppStream {
 
 impl AsyncRead for AppStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(code) = self.reset {
+            return Poll::Ready(Err(Broken::Given(code).into()));
+        }
         let before = buf.filled().len();
         let outcome = ready!(self.recv.poll_read(cx, buf));
         self.counters()
@@ -118,6 +171,9 @@ impl AsyncRead for AppStream {
 
 impl AsyncWrite for AppStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(code) = self.reset {
+            return Poll::Ready(Err(Broken::Given(code).into()));
+        }
         let outcome = ready!(self.send.poll_write(cx, buf));
         let written = outcome.map_err(|broken| self.note(broken))?;
         self.counters().bytes_in.fetch_add(written as u64, Relaxed);

@@ -1,9 +1,9 @@
 //! TLS of links: 1.3 only, X25519MLKEM768 preferred, no tickets (a resumed handshake would skip what a rotation of
 //! roots is for), and the QUIC transport settings of both sides.
 //!
-//! One listener serves two protocols by ALPN: hawse/1 needs a client certificate, hawse-enroll/1 has none. rustls picks its
-//! verifier before the ALPN is known, so a certificate is asked for and not required here; server/ requires it once the
-//! ALPN is known. Called by server/ and dial/.
+//! One listener serves three protocols by ALPN: hawse/1 and hawse-peer/1 need a client certificate, hawse-enroll/1 has none.
+//! rustls picks its verifier before the ALPN is known, so a certificate is asked for and not required here; server/ requires
+//! it once the ALPN is known. Called by server/ and dial/.
 
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ use crate::limits;
 pub const ALPN_LINK: &str = "hawse/1";
 /// Agents that ask for one.
 pub const ALPN_ENROL: &str = "hawse-enroll/1";
+/// Other exit nodes, over QUIC alone.
+pub const ALPN_PEER: &str = "hawse-peer/1";
 
 /// A SHA-256.
 pub(crate) type Sha256 = [u8; 32];
@@ -47,23 +49,24 @@ pub(crate) fn server_configs(identity: &Identity) -> Result<ServerConfigs, Ident
                 .with_single_cert(identity.chain.clone(), identity.key.clone_key())
         })
         .map_err(|why| IdentityError::Key(why.to_string()))?;
-    tls.alpn_protocols = vec![ALPN_LINK.into(), ALPN_ENROL.into()];
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
-    let tls = Arc::new(tls);
-    let crypto = QuicServerConfig::try_from(tls.clone()).map_err(|why| IdentityError::Key(why.to_string()))?;
+    tls.alpn_protocols = vec![ALPN_LINK.into(), ALPN_ENROL.into()];
+    let tcp = Arc::new(tls.clone());
+    tls.alpn_protocols.push(ALPN_PEER.into());
+    let crypto = QuicServerConfig::try_from(tls).map_err(|why| IdentityError::Key(why.to_string()))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport(limits::STREAMS_OF_AGENT)));
     config.max_incoming(limits::HANDSHAKES);
     config.incoming_buffer_size(limits::INCOMING_BUFFER_BYTES);
     config.incoming_buffer_size_total(limits::INCOMING_BUFFERS_BYTES);
-    Ok(ServerConfigs { quic: config, tcp: tls })
+    Ok(ServerConfigs { quic: config, tcp })
 }
 
 /// Whom a dialing side believes, and what it shows.
 #[derive(Debug)]
 pub(crate) enum Trust {
-    /// hawse/1: peers under our roots; our certificate.
+    /// hawse/1 and hawse-peer/1: exit nodes under our roots; our certificate.
     Identity(Identity),
     /// hawse-enroll/1: a CA with one of these hashes; no certificate.
     CaHashes(Vec<Sha256>),
@@ -98,9 +101,16 @@ pub(crate) fn quic_client_config(trust: &Trust, alpn: &str) -> Result<quinn::Cli
     let tls = client_config(trust, alpn)?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|why| IdentityError::Key(why.to_string()))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    let mut transport = transport(limits::STREAMS_PER_LINK);
+    let mut transport = if alpn == ALPN_PEER {
+        let mut transport = transport(0); // we have the visitors, so that all streams are ours
+        transport.send_window(limits::PEER_SEND_WINDOW_BYTES);
+        transport
+    } else {
+        let mut transport = transport(limits::STREAMS_PER_LINK);
+        transport.receive_window(limits::AGENT_CONNECTION_WINDOW_BYTES.into());
+        transport
+    };
     transport.keep_alive_interval(Some(limits::KEEP_ALIVE));
-    transport.receive_window(limits::AGENT_CONNECTION_WINDOW_BYTES.into());
     config.transport_config(Arc::new(transport));
     Ok(config)
 }

@@ -1,4 +1,4 @@
-//! The dialling side of a link: an agent reaches an exit node.
+//! The dialling side of a link: an agent, or another exit node, reaches an exit node.
 //!
 //! One attempt at one address over one transport (quic.rs, tcp.rs); which, how often and when is Python's. Made by
 //! hawse-core through `Tunnel::dial`.
@@ -22,7 +22,7 @@ use crate::fault::{DialFault, Dialled};
 use crate::hub::{Connected, Tunnel};
 use crate::identity::Identity;
 use crate::limits::DIAL_TIMEOUT;
-use crate::tls::{self, ALPN_ENROL, ALPN_LINK, Sha256, Trust};
+use crate::tls::{self, ALPN_ENROL, ALPN_LINK, ALPN_PEER, Sha256, Trust};
 
 /// A link that was dialled; it lives while it is run.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Dial {
     pub fn parse(request: DialRequest) -> Result<Self, DialFault> {
         let rejected = |why: &str| Err(DialFault::Rejected(why.to_owned()));
         let trust = match (request.alpn.as_str(), request.identity, request.ca_sha256) {
-            (ALPN_LINK, Some(identity), _) => Trust::Identity(Identity::parse(identity)?),
-            (ALPN_LINK, None, _) => return rejected("hawse/1 needs an identity"),
+            (ALPN_LINK | ALPN_PEER, Some(identity), _) => Trust::Identity(Identity::parse(identity)?),
+            (alpn @ (ALPN_LINK | ALPN_PEER), None, _) => return rejected(&format!("{alpn} needs an identity")),
             (ALPN_ENROL, _, hashes) if hashes.is_empty() => return rejected("hawse-enroll/1 needs the hash of a CA"),
             (ALPN_ENROL, _, hashes) => match hashes.into_iter().map(Sha256::try_from).collect() {
                 Ok(hashes) => Trust::CaHashes(hashes),
@@ -72,6 +72,7 @@ impl Dial {
         };
         let way = match (request.transport, request.proxy) {
             (way, None) if way == Transport::Unspecified as i32 || way == Transport::Quic as i32 => Way::Quic,
+            _ if request.alpn == ALPN_PEER => return rejected("hawse-peer/1 is spoken over QUIC, without a proxy"),
             (way, proxy) if way == Transport::Tcp as i32 => Way::Tcp(proxy.map(Proxy::parse).transpose()?),
             (_, Some(_)) => return rejected("a proxy carries links over TCP only"),
             (way, None) => return rejected(&format!("{way} is not a transport of links")),

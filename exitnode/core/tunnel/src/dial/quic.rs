@@ -32,7 +32,7 @@ pub(super) async fn connect(ticket: u64, dialled: &Dialled, trust: &Trust) -> Re
         connection: transport::Connection::Quic(connection),
         control: (SendHalf::Quic(send), RecvHalf::Quic(recv)),
         up,
-        side: Side::Agent(Some(endpoint)),
+        side: Side::Dialled(Some(endpoint)),
     })
 }
 

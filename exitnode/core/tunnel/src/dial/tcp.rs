@@ -43,7 +43,7 @@ pub(super) async fn connect(
         connection: Connection::Tcp(connection),
         control,
         up,
-        side: Side::Agent(None),
+        side: Side::Dialled(None),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The exit node's side: agents (hawse/1, with a certificate) and enrolments (hawse-enroll/1) over QUIC at a UDP port of its
-//! own (quic.rs), and over TCP at the edge's, which hands their handshakes over (tcp.rs).
+//! own (quic.rs), and over TCP at the edge's, which hands their handshakes over (tcp.rs); other exit nodes (hawse-peer/1, with
+//! a certificate) over QUIC.
 //!
 //! A connection is admitted by numbers (admission.rs), the same for both, then proves itself, then has its control stream;
 //! only then is it a link. What the peer may do is Python's to decide. Made by hawse-core through `Tunnel::listen`.
@@ -169,10 +170,10 @@ impl Host {
     /// What the handshake proved. rustls verified a certificate if there was one; here it is required where it has to be.
     fn identify(&self, proved: Proved<'_>) -> Result<LinkUp, codes::Code> {
         let alpn = std::str::from_utf8(proved.alpn).unwrap_or_default();
-        let peer_certificate = match proved.leaf {
-            Some(leaf) if alpn == tls::ALPN_LINK => leaf.to_vec(),
-            None if alpn == tls::ALPN_LINK => return Err(codes::CERTIFICATE_REFUSED),
-            _ => Vec::new(),
+        let peer_certificate = match (alpn, proved.leaf) {
+            (tls::ALPN_ENROL, _) => Vec::new(),
+            (_, Some(leaf)) => leaf.to_vec(),
+            (_, None) => return Err(codes::CERTIFICATE_REFUSED),
         };
         Ok(LinkUp {
             ticket: self.ticket,
@@ -221,7 +222,7 @@ impl Place {
     /// The handshake is done: takes a place for what it became, if there is room.
     fn enter(&mut self, identified: Result<LinkUp, codes::Code>) -> Result<LinkUp, codes::Code> {
         let up = identified?;
-        self.phase = Phase::of(up.alpn == tls::ALPN_ENROL);
+        self.phase = Phase::of(&up.alpn);
         let has_room = lock(&self.admission).promote(self.phase);
         has_room.then_some(up).ok_or(codes::OVERLOADED)
     }

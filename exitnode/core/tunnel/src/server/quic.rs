@@ -39,7 +39,7 @@ async fn connect(host: Host, incoming: Incoming, mut place: Place) -> Option<(Pl
     };
     match accepted {
         Ok((up, control)) => {
-            let side = Side::ExitNode;
+            let side = Side::Accepted;
             let connected = Connected {
                 connection,
                 control,

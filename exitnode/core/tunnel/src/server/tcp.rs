@@ -57,7 +57,7 @@ async fn connect(
     let connection = Connection::Tcp(connection);
     match entered {
         Ok(up) => {
-            let side = Side::ExitNode;
+            let side = Side::Accepted;
             let connected = Connected {
                 connection,
                 control,

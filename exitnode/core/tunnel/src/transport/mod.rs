@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hawse_proto::core::Transport;
 use tokio::io::ReadBuf;
 
+use crate::limits::{PEER_SEND_WINDOW_BYTES, STREAMS_PER_PEER};
 use crate::probe::Signs;
 
 /// A connection between agent and exit node. Clones are the same one.
@@ -65,6 +66,14 @@ impl Connection {
         match self {
             Self::Quic(connection) => quic::accept(connection).await,
             Self::Tcp(connection) => connection.accept().await,
+        }
+    }
+
+    /// Exit node: the peer is another one, which may open streams from now on, and much goes both ways.
+    pub(crate) fn widen(&self) {
+        if let Self::Quic(connection) = self {
+            connection.set_max_concurrent_bi_streams(STREAMS_PER_PEER.into());
+            connection.set_send_window(PEER_SEND_WINDOW_BYTES);
         }
     }
 
@@ -173,10 +182,10 @@ impl SendHalf {
         }
     }
 
-    /// Resolves when nobody reads this half any more. Cancel safe.
-    pub(crate) async fn stopped(&mut self) {
+    /// Resolves when nobody reads this half any more, with the number that says why, or 0. Cancel safe.
+    pub(crate) async fn stopped(&mut self) -> u32 {
         match self {
-            Self::Quic(stream) => drop(stream.stopped().await),
+            Self::Quic(stream) => quic::stopped(stream).await,
             Self::Tcp(stream) => stream.stopped().await,
         }
     }

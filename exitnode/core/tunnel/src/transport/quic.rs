@@ -61,6 +61,11 @@ pub(super) async fn write(stream: &mut quinn::SendStream, bytes: Bytes) -> Resul
     }
 }
 
+/// Cancel safe.
+pub(super) async fn stopped(stream: &mut quinn::SendStream) -> u32 {
+    stream.stopped().await.ok().flatten().map_or(0, number)
+}
+
 fn broken_write(error: WriteError) -> Broken {
     match error {
         WriteError::Stopped(code) => Broken::Given(number(code)),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::network::{Network, Socket, Weather};
 use crate::hub::{Connected, Events, Side, Tunnel};
 use crate::identity::Identity;
-use crate::link::{Link, run_control};
+use crate::link::{Link, Role, run_control};
 use crate::pulse;
 use crate::testing::Ca;
 use crate::tls::{self, ALPN_LINK, Trust};
@@ -139,7 +139,7 @@ impl Scene {
         let (accepted, dialled) = (accepted?, dialled.ok()?);
         let (send, recv) = dialled.open_bi().await.ok()?;
         let mut control = (SendHalf::Quic(send), RecvHalf::Quic(recv));
-        let agent = Link::new(1, Connection::Quic(dialled));
+        let agent = Link::new(1, Role::Agent, Connection::Quic(dialled));
         agent.send(&frame(0)).unwrap();
         let mut tasks = JoinSet::new();
         let (link, seen) = (agent.clone(), self.agent_seen.clone());
@@ -160,7 +160,7 @@ impl Scene {
             alpn: ALPN_LINK.to_owned(),
             ..LinkUp::default()
         };
-        let (tunnel, side) = (self.tunnel.clone(), Side::ExitNode);
+        let (tunnel, side) = (self.tunnel.clone(), Side::Accepted);
         self.seen.up.send_replace(0);
         tasks.spawn(async move {
             tunnel

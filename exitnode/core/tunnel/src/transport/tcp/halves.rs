@@ -62,8 +62,9 @@ impl SendHalf {
     }
 
     /// Cancel safe.
-    pub(crate) async fn stopped(&mut self) {
-        let _ = poll_fn(|cx| self.with(|stream| stream.poll_reset(cx))).await;
+    pub(crate) async fn stopped(&mut self) -> u32 {
+        let reset = poll_fn(|cx| self.with(|stream| stream.poll_reset(cx))).await;
+        reset.map_or(0, number)
     }
 
     fn with<R>(&mut self, act: impl FnOnce(&mut SendStream<Bytes>) -> R) -> R {

@@ -208,7 +208,7 @@ async fn a_silent_agent_is_left_within_five_seconds() {
         stopped,
         ..
     } = pair().await;
-    let link = crate::link::Link::new(1, crate::transport::Connection::Tcp(node));
+    let link = crate::link::Link::new(1, crate::link::Role::ToAgent, crate::transport::Connection::Tcp(node));
     let since = Instant::now();
     stopped.store(true, Relaxed);
     advance(Duration::from_millis(1)).await;
