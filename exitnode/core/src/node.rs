@@ -157,6 +157,7 @@ async fn run_node(node: &Arc<Node>, mut commands: mpsc::Receiver<(u64, Command)>
                 None => break,
             },
             Some(ended) = tasks.join_next_with_id() => report(node, &mut names, ended),
+            () = node.edge.pressed() => node.tunnel.relieve(),
             () = node.edge.turned() => node.events.push(Event::Targets(node.edge.targets().encode_to_vec())),
         }
     }

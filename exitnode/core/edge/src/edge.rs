@@ -115,6 +115,12 @@ impl<D: Dialer> Edge<D> {
         self.shared.routes.turns.notified().await;
     }
 
+    /// Resolves a few times a second while the process has too little memory (`EdgeOptions.max_memory_bytes`): whoever holds what
+    /// nobody takes should let go. For one waiter. Cancel safe.
+    pub async fn pressed(&self) {
+        self.shared.pressure.felt().await;
+    }
+
     /// What answers now, of every tunnel with a standby.
     pub fn targets(&self) -> Targets {
         self.shared.routes.targets()

@@ -7,7 +7,10 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{limits, shared::Shared};
 
@@ -23,19 +26,28 @@ enum Level {
 
 /// The level as everybody reads it.
 #[derive(Debug, Default)]
-pub(crate) struct Pressure(AtomicU8);
+pub(crate) struct Pressure {
+    level: AtomicU8,
+    /// At each look while the level is not fine.
+    felt: Notify,
+}
 
 impl Pressure {
     pub(crate) fn refuses_requests(&self) -> bool {
-        self.0.load(Relaxed) >= Level::High as u8
+        self.level.load(Relaxed) >= Level::High as u8
     }
 
     pub(crate) fn refuses_connections(&self) -> bool {
-        self.0.load(Relaxed) >= Level::Full as u8
+        self.level.load(Relaxed) >= Level::Full as u8
+    }
+
+    /// Resolves when memory is short, again at each look. For one waiter. Cancel safe.
+    pub(crate) async fn felt(&self) {
+        self.felt.notified().await;
     }
 
     fn set(&self, level: Level) {
-        self.0.store(level as u8, Relaxed);
+        self.level.store(level as u8, Relaxed);
     }
 
     /// As if the process had used this much of its memory.
@@ -61,6 +73,7 @@ pub(crate) async fn watch(shared: &Shared, most: u64, used: impl Fn() -> Option<
         if level != Level::Fine {
             shared.stalls.relieve();
             shared.uploads.relieve();
+            shared.pressure.felt.notify_one();
         }
     }
 }
@@ -80,7 +93,7 @@ fn next(before: Level, used: u64, most: u64) -> Level {
 mod tests {
     use std::sync::atomic::AtomicU64;
 
-    use tokio::time::{Instant, sleep};
+    use tokio::time::{Instant, sleep, timeout};
 
     use super::*;
 
@@ -118,9 +131,11 @@ mod tests {
                 used.store(MOST / 100 * 90, Relaxed);
                 sleep(limits::MEMORY_LOOK).await;
                 assert!(shared.pressure.refuses_requests() && !shared.pressure.refuses_connections());
+                shared.pressure.felt().await;
                 used.store(MOST / 100 * 50, Relaxed);
                 sleep(limits::MEMORY_LOOK * 3).await;
                 assert!(!shared.pressure.refuses_requests());
+                assert!(timeout(limits::MEMORY_LOOK * 3, shared.pressure.felt()).await.is_err());
             } => {}
         }
         let cut: Vec<bool> = answers.iter_mut().map(crate::stalls::tests::is_cut_now).collect();

@@ -68,16 +68,16 @@ async fn begin((mut send, mut recv): Stream, counters: Arc<Counters>) -> Option<
         }
         Err(code) => {
             let _counted = Counted::new(counters);
-            refuse(&mut send, &mut recv, &code);
+            refuse(&mut send, &mut recv, code.number);
             None
         }
     }
 }
 
 /// Both directions: the other side learns it whether it is reading or still sending.
-pub(crate) fn refuse(send: &mut SendHalf, recv: &mut RecvHalf, code: &Code) {
-    send.reset(code.number);
-    recv.stop(code.number);
+pub(crate) fn refuse(send: &mut SendHalf, recv: &mut RecvHalf, code: u32) {
+    send.reset(code);
+    recv.stop(code);
 }
 
 async fn read_opening(recv: &mut RecvHalf) -> Result<(StreamOpen, Bytes), Code> {

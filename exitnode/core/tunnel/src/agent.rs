@@ -33,7 +33,7 @@ async fn serve(link: Arc<Link>, accepted: Accepted) {
     } = accepted;
     match connect(&link, &open.tunnel_uid).await {
         Ok(app) => splice::run((send, recv), app, rest, &link.counters).await,
-        Err(code) => accept::refuse(&mut send, &mut recv, &code),
+        Err(code) => accept::refuse(&mut send, &mut recv, code.number),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::limits::{AGENTS_RETURN, CLOSE_GRACE, OPEN_ELSEWHERE_TIMEOUT, TUNNELS_
 use crate::link::{Link, Path, Role, run_control};
 use crate::peers::{Rank, rank};
 use crate::sessions::{LinkId, Sessions};
-use crate::stalls::Stalls;
+use crate::stalls::Relayed;
 use crate::stream::{self, AppStream, OpenError};
 use crate::transport::{Connection, Stream};
 use crate::{agent, pulse, relay, tls};
@@ -49,7 +49,7 @@ pub struct Tunnel {
     /// A link serves tunnels that it did not serve.
     bound: Notify,
     /// Streams of other exit nodes that stand still.
-    pub(crate) stalls: Stalls,
+    pub(crate) relayed: Relayed,
 }
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Tunnel {
             handshakes_failed: AtomicU64::new(0),
             agents_due: OnceLock::new(),
             bound: Notify::new(),
-            stalls: Stalls::default(),
+            relayed: Relayed::default(),
         })
     }
 
@@ -213,6 +213,12 @@ impl Tunnel {
                 )))
             }
         }
+    }
+
+    /// Memory is short: cuts off what has stood still for longest among the streams of other exit nodes.
+    pub fn relieve(&self) {
+        self.relayed.requests.relieve();
+        self.relayed.answers.relieve();
     }
 
     /// How long ago a tunnel had a link: zero if it has one.

@@ -18,14 +18,19 @@ pub const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * 192;
 /// The same of an agent's side, which nothing relieves of uploads that its app doesn't read: room for all streams.
 pub const AGENT_CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_PER_LINK;
 
+/// The same of an exit node's side of a link that another one has dialled: requests, which apps may leave unread. Twice what
+/// may stand still over all of these links (`STALLED_REQUESTS`). The side that dialled has `CONNECTION_WINDOW_BYTES`, since its
+/// visitors are the edge's.
+pub const PEER_CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * 384;
+
 /// Bytes sent and not yet acknowledged on one connection: 100 ms at 640 Mbit/s. Past it: writers wait.
 pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The same of a link between exit nodes, which carries a region's visitors: 200 ms at 1.3 Gbit/s.
 pub const PEER_SEND_WINDOW_BYTES: u64 = 32 * 1024 * 1024;
 
-/// Streams that an exit node may have open on a link to another one, a probe included: as many as four agents' links have.
-/// Past it: as `STREAMS_PER_LINK`.
+/// Streams that an exit node may have open on a link to another one, a probe included: as many as four agents' links have, for
+/// 370 kB of entries. Past it: as `STREAMS_PER_LINK`.
 pub const STREAMS_PER_PEER: u32 = 4096;
 
 /// Over TCP, bytes of one stream that wait for the socket. Past it: the writer waits.
@@ -166,10 +171,13 @@ pub const RELAY_CHUNK_BYTES: usize = 64 * 1024;
 /// How long such a write may take before the stream counts as standing still.
 pub const RELAY_STALL: Duration = Duration::from_secs(1);
 
-/// Streams that stand still at once, over all peers, each with up to `STREAM_WINDOW_BYTES` unread. With the visitors that the edge
-/// lets stand (`CONNECTION_WINDOW_BYTES`) less than the window of a link, so that nobody else has to wait. Past it: the one
-/// that has stood longest is reset with HAWSE-1010.
-pub const STALLED_RELAYS: usize = 64;
+/// Answers to other exit nodes that stand still at once, over all of them, each with up to `STREAM_WINDOW_BYTES` unread. With the
+/// visitors that the edge lets stand (96) less than the window of an agent's link (`CONNECTION_WINDOW_BYTES`), so that nobody else
+/// has to wait. Past it, and while memory is short: the one that has stood longest is reset with HAWSE-1010.
+pub const STALLED_ANSWERS: usize = 64;
+
+/// The same of requests, which apps do not read: half of `PEER_CONNECTION_WINDOW_BYTES`.
+pub const STALLED_REQUESTS: usize = 192;
 
 /// Tunnels of one link. Past it: the rest is ignored (an Offer of that many doesn't fit into a frame anyway).
 pub const TUNNELS_PER_LINK: usize = 4096;

@@ -5,7 +5,7 @@
 //! direction is passed on by itself, its end and its reset number too. Called by hub.rs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use hawse_proto::codes;
@@ -15,9 +15,9 @@ use crate::accept::{self, Accepted};
 use crate::hub::Tunnel;
 use crate::limits::{RELAY_CHUNK_BYTES, RELAY_STALL};
 use crate::link::{Counters, Link};
-use crate::stalls::Stalls;
-use crate::stream::{ACCEPTED, OpenError};
-use crate::transport::{Broken, RecvHalf, SendHalf};
+use crate::stalls::{Relayed, Stalls};
+use crate::stream::{ACCEPTED, AppStream, OpenError};
+use crate::transport::{Broken, RecvHalf, SendHalf, Stream};
 
 /// Serves the streams of a peer's link until it is over, and then breaks what is left of them: their visitors are gone.
 /// Not cancel safe: dropping it cuts every stream off.
@@ -34,34 +34,58 @@ async fn serve(tunnel: Arc<Tunnel>, counters: Arc<Counters>, accepted: Accepted)
         mut recv,
         rest,
     } = accepted;
-    let Ok(visitor) = open.visitor.parse() else {
-        return accept::refuse(&mut send, &mut recv, &codes::BAD_FRAME);
-    };
-    let mut app = match tunnel.open_own(&open.tunnel_uid, visitor).await {
-        Ok(app) => app,
-        Err(why) => {
-            let code = match why {
+    let app = match open.visitor.parse() {
+        Ok(visitor) => tunnel
+            .open_own(&open.tunnel_uid, visitor)
+            .await
+            .map_err(|why| match why {
                 OpenError::NoAgent => codes::NO_AGENT,
                 OpenError::LinkLost(_) => codes::AGENT_LOST,
-            };
-            return accept::refuse(&mut send, &mut recv, &code);
-        }
+            }),
+        Err(_) => Err(codes::BAD_FRAME),
     };
+    match app {
+        Ok(app) => pass_on((send, recv), app, rest, (&tunnel.relayed, &counters)).await,
+        Err(code) => accept::refuse(&mut send, &mut recv, code.number),
+    }
+}
+
+/// Both ways until both are over. Not cancel safe: dropping it cuts both sides.
+async fn pass_on(visitor: Stream, mut app: AppStream, rest: Bytes, (relayed, counters): (&Relayed, &Counters)) {
+    let (mut send, mut recv) = visitor;
     let agent = app.path().link.counters.clone();
-    let (to_app, from_app) = app.halves();
     let request = Direction {
         counts: [&counters.bytes_in, &agent.bytes_in],
-        stalls: &tunnel.stalls,
+        stalls: &relayed.requests,
     };
     let answer = Direction {
         counts: [&counters.bytes_out, &agent.bytes_out],
-        stalls: &tunnel.stalls,
+        stalls: &relayed.answers,
     };
-    tokio::join!(
-        request.run(&mut recv, to_app, rest),
-        answer.run(from_app, &mut send, ACCEPTED),
-    );
-    app.put_away();
+    let request_is_whole = AtomicBool::new(false);
+    let outcome = {
+        let (to_app, from_app) = app.halves();
+        let request = async {
+            match request.pass(&mut recv, to_app, rest).await {
+                Ok(()) => request_is_whole.store(true, Relaxed),
+                // The app reads no more, but it may have answered already ("413"): only this direction ends.
+                Err(Over::Sink(code)) => recv.stop(code),
+                Err(Over::Source(code)) => return Err(code),
+            }
+            Ok(())
+        };
+        let answer = async {
+            let passed = answer.pass(from_app, &mut send, ACCEPTED).await;
+            passed.map_err(|(Over::Source(code) | Over::Sink(code))| code)
+        };
+        // The request first: its end and the news that nobody waits for the answer may come together.
+        tokio::try_join!(biased; request, answer)
+    };
+    let code = outcome.err().unwrap_or(0);
+    if outcome.is_err() {
+        accept::refuse(&mut send, &mut recv, code);
+    }
+    app.end(request_is_whole.into_inner(), code);
 }
 
 /// One way of a stream that is passed on.
@@ -71,18 +95,7 @@ struct Direction<'a> {
 }
 
 impl Direction<'_> {
-    /// Passes on what comes, behind `first`, until either side is over, and tells the other how.
-    async fn run(&self, from: &mut RecvHalf, to: &mut SendHalf, first: Bytes) {
-        match self.pass(from, to, first).await {
-            Ok(()) => to.finish(),
-            Err(Over::Source(code)) => to.reset(code),
-            Err(Over::Sink(code)) => {
-                from.stop(code);
-                to.reset(code);
-            }
-        }
-    }
-
+    /// Passes on what comes, behind `first`, and its end.
     async fn pass(&self, from: &mut RecvHalf, to: &mut SendHalf, first: Bytes) -> Result<(), Over> {
         self.write(to, first).await?;
         loop {
@@ -93,6 +106,7 @@ impl Direction<'_> {
                 code = to.stopped() => return Err(Over::Sink(code)),
             };
             let Some(bytes) = bytes else {
+                to.finish();
                 return Ok(());
             };
             for count in self.counts {
@@ -127,7 +141,7 @@ enum Over {
 }
 
 impl Broken {
-    /// What the other side is told: 0 says that the connection is gone.
+    /// What the other side is told; 0: the connection is gone.
     fn code(&self) -> u32 {
         match self {
             Self::Given(code) => *code,

@@ -101,6 +101,7 @@ impl Sessions {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::atomic::Ordering::Relaxed;
 
     fn now() -> Instant {
         tokio::time::Instant::now().into_std()
@@ -154,6 +155,23 @@ mod tests {
         }
         assert_eq!((sessions.left.len(), sessions.oldest.len()), (LAST_SEEN, LAST_SEEN));
         assert_eq!(sessions.last_seen("tunnel-0", now), None);
+    }
+
+    #[test]
+    fn the_first_link_of_an_own_agent_outdates_the_ways_over_peers() {
+        let (mut sessions, now) = (Sessions::default(), now());
+        sessions.peers.announce(9, 0, names(&["shop", "blog"]), &[]);
+        let mark = |sessions: &Sessions, tunnel| sessions.peers.routes(tunnel).next().unwrap().0.mark.clone();
+        let (shop, blog) = (mark(&sessions, "shop"), mark(&sessions, "blog"));
+        sessions.bind(1, names(&["shop"]), now);
+        assert!(!shop.load(Relaxed) && blog.load(Relaxed));
+        let again = mark(&sessions, "shop");
+        sessions.bind(2, names(&["shop"]), now);
+        assert!(again.load(Relaxed), "it was there for want of the first already");
+        assert_eq!(sessions.links("shop"), [2, 1], "a peer's link is no agent's");
+        sessions.unbind(9, now);
+        assert!(sessions.peers.routes("shop").next().is_none());
+        assert_eq!(sessions.last_seen("blog", now), None);
     }
 
     proptest! {

@@ -1,15 +1,36 @@
-//! How many directions of relayed streams may stand still at once: each keeps up to a window of what nobody takes. One more,
-//! and the one that has stood longest is cut off. The same rule as the edge's for visitors who take nothing. Called by relay.rs.
+//! How many streams of other exit nodes may stand still at once: each keeps up to a window of what nobody takes. One more, and
+//! the one that has stood longest is cut off. The edge's rule for visitors who take nothing, one hop further on; its patience
+//! with a single one is what ends those here too. Called by relay.rs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::limits::STALLED_RELAYS;
+use crate::limits::{STALLED_ANSWERS, STALLED_REQUESTS};
 
-#[derive(Debug, Default)]
-pub(crate) struct Stalls(Mutex<Standing>);
+/// Both directions of the streams that a process passes on.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    pub(crate) requests: Stalls,
+    pub(crate) answers: Stalls,
+}
+
+impl Default for Relayed {
+    fn default() -> Self {
+        Self {
+            requests: Stalls::new(STALLED_REQUESTS),
+            answers: Stalls::new(STALLED_ANSWERS),
+        }
+    }
+}
+
+/// Those that stand still in one direction.
+#[derive(Debug)]
+pub(crate) struct Stalls {
+    most: usize,
+    standing: Mutex<Standing>,
+}
 
 #[derive(Debug, Default)]
 struct Standing {
@@ -19,6 +40,13 @@ struct Standing {
 }
 
 impl Stalls {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            standing: Mutex::default(),
+        }
+    }
+
     /// One more stands still.
     pub(crate) fn enter(&self) -> Place<'_> {
         let (sender, cut) = oneshot::channel();
@@ -26,7 +54,7 @@ impl Stalls {
         standing.numbers += 1;
         let number = standing.numbers;
         standing.places.insert(number, sender);
-        if standing.places.len() > STALLED_RELAYS {
+        if standing.places.len() > self.most {
             standing.places.pop_first();
         }
         Place {
@@ -36,8 +64,16 @@ impl Stalls {
         }
     }
 
+    /// There is too little memory for all of them: a quarter, the longest standing, is cut off.
+    pub(crate) fn relieve(&self) {
+        let mut standing = self.standing();
+        for _ in 0..standing.places.len().div_ceil(4) {
+            standing.places.pop_first();
+        }
+    }
+
     fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,27 +100,38 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
-
     use super::*;
 
-    async fn is_cut(place: &mut Place<'_>) -> bool {
-        timeout(Duration::ZERO, place.cut()).await.is_ok()
+    /// The numbers of those that have to make room.
+    fn cut(places: &mut [Place<'_>]) -> Vec<u64> {
+        let is_cut = |place: &mut Place<'_>| place.cut.try_recv() != Err(oneshot::error::TryRecvError::Empty);
+        places
+            .iter_mut()
+            .filter_map(|place| is_cut(place).then_some(place.number))
+            .collect()
     }
 
-    #[tokio::test]
-    async fn the_longest_standing_makes_room_and_who_goes_on_leaves_its_place() {
-        let stalls = Stalls::default();
-        let mut places: Vec<Place<'_>> = (0..STALLED_RELAYS).map(|_| stalls.enter()).collect();
-        assert!(!is_cut(&mut places[0]).await);
-        let _one_more = stalls.enter();
-        assert!(is_cut(&mut places[0]).await && !is_cut(&mut places[1]).await);
-        drop(places.remove(2));
-        let _its_place = stalls.enter();
-        assert!(!is_cut(&mut places[1]).await);
-        drop((places, _one_more, _its_place));
+    #[test]
+    fn the_longest_standing_makes_room_and_who_goes_on_leaves_its_place() {
+        let stalls = Stalls::new(2);
+        let mut places = vec![stalls.enter(), stalls.enter()];
+        assert!(cut(&mut places).is_empty());
+        places.push(stalls.enter());
+        assert_eq!(cut(&mut places), [1]);
+        drop(places.remove(1));
+        places.push(stalls.enter());
+        assert_eq!(cut(&mut places), [1], "there was room");
+        drop(places);
         assert!(stalls.standing().places.is_empty());
+    }
+
+    #[test]
+    fn a_quarter_and_at_least_one_is_cut_off_when_memory_is_short() {
+        let stalls = Stalls::new(10);
+        let mut places: Vec<Place<'_>> = (0..5).map(|_| stalls.enter()).collect();
+        stalls.relieve();
+        assert_eq!(cut(&mut places), [1, 2]);
+        stalls.relieve();
+        assert_eq!(cut(&mut places), [1, 2, 3]);
     }
 }

@@ -138,9 +138,13 @@ impl AppStream {
         (&mut self.send, &mut self.recv)
     }
 
-    /// Both directions ended, or were given up, through `halves`.
-    pub(crate) fn put_away(mut self) {
-        self.sent_all = true;
+    /// What was done through `halves` is over, with this number; what was not sent whole is broken.
+    pub(crate) fn end(mut self, sent_all: bool, code: u32) {
+        self.sent_all = sent_all;
+        if !sent_all {
+            self.send.reset(code);
+        }
+        self.recv.stop(code);
     }
 
     fn counters(&self) -> &Counters {

@@ -11,7 +11,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Peer, app, echo, linked, upstream, visitor};
+use common::{Peer, app, echo, linked, reset_code, upstream, visitor, within};
 use hawse_proto::codes;
 use hawse_proto::core::Transport;
 use hawse_tunnel::{AppStream, OpenError};
@@ -50,17 +50,6 @@ impl Shop {
     async fn open(&self) -> AppStream {
         self.node.tunnel.open("shop", visitor()).await.unwrap()
     }
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    timeout(common::LIMIT, work).await.expect("within the time limit")
-}
-
-/// Reads until the stream breaks, and says with which code.
-async fn reset_code(stream: &mut AppStream) -> Option<u32> {
-    let error = within(stream.read_to_end(&mut Vec::new())).await.unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    stream.reset_code()
 }
 
 over_both!(

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hawse_proto::core::Transport;
 use tokio::io::ReadBuf;
 
-use crate::limits::{PEER_SEND_WINDOW_BYTES, STREAMS_PER_PEER};
+use crate::limits::{PEER_CONNECTION_WINDOW_BYTES, PEER_SEND_WINDOW_BYTES, STREAMS_PER_PEER};
 use crate::probe::Signs;
 
 /// A connection between agent and exit node. Clones are the same one.
@@ -69,11 +69,12 @@ impl Connection {
         }
     }
 
-    /// Exit node: the peer is another one, which may open streams from now on, and much goes both ways.
+    /// Exit node: the peer is another one, which may open streams from now on; its visitors' bytes need room.
     pub(crate) fn widen(&self) {
         if let Self::Quic(connection) = self {
-            connection.set_max_concurrent_bi_streams(STREAMS_PER_PEER.into());
+            connection.set_receive_window(PEER_CONNECTION_WINDOW_BYTES.into());
             connection.set_send_window(PEER_SEND_WINDOW_BYTES);
+            connection.set_max_concurrent_bi_streams((STREAMS_PER_PEER + 1).into()); // and the control stream
         }
     }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hawse_proto::core::{DialRequest, Identity as Message, LinkDown, LinkUp, Transport, Upstream};
 use hawse_proto::frames::{Frame, Refused, frame::Frame as Kind};
-use hawse_tunnel::{ALPN_LINK, AgentHandshake, Dial, DialFault, Events, Identity, Tunnel};
+use hawse_tunnel::{ALPN_LINK, ALPN_PEER, AgentHandshake, AppStream, Dial, DialFault, Events, Identity, Tunnel};
 use prost::Message as _;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -89,6 +89,12 @@ impl Peer {
 
     /// Listens for agents, with ticket 1.
     pub fn listen(&mut self, identity: &Message) -> SocketAddr {
+        let (udp, tcp) = self.listen_both(identity);
+        if self.over == Transport::Tcp { tcp } else { udp }
+    }
+
+    /// The same: its addresses over UDP and TCP.
+    pub fn listen_both(&mut self, identity: &Message) -> (SocketAddr, SocketAddr) {
         let identity = Identity::parse(identity.clone()).unwrap();
         let listening = self
             .tunnel
@@ -97,7 +103,7 @@ impl Peer {
         let udp = listening.local_addr().unwrap();
         let (tcp, agents) = agents_over_tcp(&mut self.tasks);
         self.tasks.spawn(listening.run(agents));
-        if self.over == Transport::Tcp { tcp } else { udp }
+        (udp, tcp)
     }
 
     pub fn rotate(&self, identity: &Message) {
@@ -139,6 +145,12 @@ impl Peer {
             }
         };
         timeout(limit, down).await.expect("link_down within the time limit")
+    }
+
+    /// The one that it dialled.
+    pub fn only_link(&self) -> (u64, &LinkUp) {
+        let (link, up) = self.ups.iter().next().unwrap();
+        (*link, up)
     }
 
     /// What `dial` reported.
@@ -237,6 +249,23 @@ pub async fn join(node: &mut Peer, agent: &mut Peer, address: SocketAddr, ca: &C
     (theirs, ours)
 }
 
+/// A link of `node` to another exit node that admits it: (the number there, the number at `node`).
+pub async fn peer(node: &mut Peer, other: &mut Peer, address: SocketAddr, ca: &Ca) -> (u64, u64) {
+    let request = DialRequest {
+        address: address.to_string(),
+        server_name: NAME.into(),
+        alpn: ALPN_PEER.into(),
+        identity: Some(ca.issue(NAME)),
+        ..DialRequest::default()
+    };
+    let ours = dial(node, request).await.unwrap();
+    node.tunnel.send(ours, &frame("hello")).unwrap();
+    let (theirs, _) = other.link_up().await;
+    other.frame().await;
+    other.tunnel.admit_peer(theirs);
+    (theirs, ours)
+}
+
 /// A bare QUIC client that keeps none of our rules.
 pub async fn raw(address: SocketAddr, ca: &Ca, alpn: &str, identity: Option<&Message>) -> quinn::Connection {
     raw_with(address, ca.der.clone(), alpn, identity).await
@@ -320,6 +349,10 @@ pub fn visitor() -> SocketAddr {
 
 /// A bare QUIC server that asks for no client certificate.
 pub fn raw_server(identity: &Message) -> (quinn::Endpoint, SocketAddr) {
+    raw_server_of(identity, ALPN_LINK)
+}
+
+pub fn raw_server_of(identity: &Message, alpn: &str) -> (quinn::Endpoint, SocketAddr) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -330,12 +363,23 @@ pub fn raw_server(identity: &Message) -> (quinn::Endpoint, SocketAddr) {
             PrivatePkcs8KeyDer::from(identity.key.clone()).into(),
         )
         .unwrap();
-    tls.alpn_protocols = vec![ALPN_LINK.into()];
+    tls.alpn_protocols = vec![alpn.into()];
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
     let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = endpoint.local_addr().unwrap();
     (endpoint, address)
+}
+
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    timeout(LIMIT, work).await.expect("within the time limit")
+}
+
+/// Reads until the stream breaks, and says with which code.
+pub async fn reset_code(stream: &mut AppStream) -> Option<u32> {
+    let error = within(stream.read_to_end(&mut Vec::new())).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    stream.reset_code()
 }
 
 /// Each of these tests over both transports.
