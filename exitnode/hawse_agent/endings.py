@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hawse_agent import words
-from hawse_agent.choice import NoSuch, Offered, Several
+from hawse_agent.choice import NoSuch, Offered, OtherKind, Several
 from hawse_agent.errors import AgentError, error_of
 from hawse_api import names
 
@@ -82,9 +82,15 @@ def of_failure(failure: Failure) -> Ending:
     return Ending(failure.code, f"{why} {advice}".strip() if advice not in failure.why else why)
 
 
-def of_choice(chosen: Several | NoSuch, token: str) -> Ending:
+def of_choice(chosen: Several | NoSuch | OtherKind, token: str) -> Ending:
     """Nobody can know which tunnel is meant."""
     offered = words.listing([one.name for one in chosen.offered])
+    if isinstance(chosen, OtherKind):
+        kind, verb = ("TCP", "hawse tcp PORT") if chosen.offered[0].is_tcp else ("HTTP", "hawse http PORT")
+        return Ending(
+            names.BY_NAME["NO_TUNNEL"].code,
+            f"{offered}: served as {kind} (the Tunnel's spec.protocol). Run {verb} --tunnel {chosen.offered[0].name}.",
+        )
     if isinstance(chosen, NoSuch):
         return Ending(
             names.BY_NAME["NO_TUNNEL"].code,

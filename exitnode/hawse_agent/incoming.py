@@ -120,4 +120,5 @@ def _offered(tunnel: frames_pb2.OfferedTunnel) -> Offered:
         namespace=words.printable(tunnel.namespace, 253),
         name=words.printable(tunnel.name, 253),
         url=words.printable(tunnel.url, 300),
+        is_tcp=tunnel.app_protocol == names.APP_PROTOCOL_TCP,
     )

@@ -161,7 +161,7 @@ def _route(route: Route) -> dict[str, str]:
 
 
 def _serving(routes: tuple[Route, ...], missing: tuple[str, ...]) -> str:
-    text = "; ".join(f"{one.tunnel.url} -> http://{one.target}" for one in routes)
+    text = "; ".join(f"{one.tunnel.url} -> {'tcp' if one.tunnel.is_tcp else 'http'}://{one.target}" for one in routes)
     return f"serving {text}" + (f"; not offered yet: {words.listing(missing)}" if missing else "")
 
 

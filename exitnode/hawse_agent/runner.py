@@ -57,7 +57,7 @@ _PAUSE_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one `hawse http` or `hawse start` was asked to do."""
+    """What one `hawse http`, `hawse tcp` or `hawse start` was asked to do."""
 
     directory: Path
     credentials: logins.Credentials

@@ -121,7 +121,7 @@ class State:
     started_at: float
     connected: bool = False
     last: str = ""
-    """Name of the last tunnel served by a `hawse http` without --tunnel."""
+    """Name of the last tunnel served without --tunnel."""
     serving: tuple[Route, ...] = ()
     told: "notices.Waiting | None" = None
 
@@ -437,7 +437,7 @@ def _serve(at: _Step) -> None:
     offers = [node.offered for node in at.state.nodes if node.offered is not None]
     offered = {one.uid: one for offer in offers for one in offer}
     chosen = choice.choose(at.state.wanted, tuple(offered.values()), at.state.last)
-    if isinstance(chosen, choice.Several | choice.NoSuch) and not at.state.last:
+    if isinstance(chosen, choice.Several | choice.NoSuch | choice.OtherKind) and not at.state.last:
         at.do(Finish(endings.of_choice(chosen, at.state.token)))
         return
     routes = chosen.routes if isinstance(chosen, choice.Serve) else ()

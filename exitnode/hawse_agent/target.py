@@ -1,5 +1,7 @@
 """Where the app listens, as a user types it: 3000, localhost:3000, host:port, [::1]:3000, http://localhost:3000. Pure.
 
+For a TCP tunnel it is tcp://localhost:5432.
+
 Also the address of an exit node, which has the same form. Resolves nothing: probe.py and the core do.
 """
 
@@ -11,7 +13,7 @@ from urllib.parse import urlsplit
 from hawse_agent.errors import UsageError
 
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})?)*\.?")
-_EXAMPLES = "Give a port (3000), host:port (localhost:3000, [::1]:3000) or http://host:port."
+_EXAMPLES = "Give a port (3000), host:port (localhost:3000, [::1]:3000) or {}://host:port."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +29,23 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse(text: str) -> Target:
-    """Read what the user typed.
+def parse(text: str, scheme: str = "http") -> Target:
+    """Read what the user typed. `scheme`: what a URL has to begin with ("tcp": and then it names a port).
 
     Raises:
         UsageError: with examples.
     """
     stripped = text.strip()
-    scheme, separator, rest = stripped.partition("://")
+    typed, separator, rest = stripped.partition("://")
     if separator:
-        return _from_url(stripped, scheme.lower(), rest)
+        return _from_url(stripped, (typed.lower(), scheme), rest)
     if stripped.isascii() and stripped.isdigit():
         stripped = f"localhost:{stripped}"
     elif stripped.startswith(":"):
         stripped = f"localhost{stripped}"
     found = parse_address(stripped)
     if found is None:
-        raise UsageError(f"{_shown(text)} is not a place where an app listens. {_EXAMPLES}")
+        raise _nowhere(text, scheme)
     return found
 
 
@@ -60,16 +62,22 @@ def parse_address(text: str) -> Target | None:
     return Target(host, int(port))
 
 
-def _from_url(text: str, scheme: str, rest: str) -> Target:
-    if scheme != "http":
-        raise UsageError(f'{_shown(text)}: apps are reached over plain "http" only, not "{scheme[:20]}". {_EXAMPLES}')
+def _from_url(text: str, schemes: tuple[str, str], rest: str) -> Target:
+    typed, scheme = schemes
+    examples = _EXAMPLES.format(scheme)
+    if typed != scheme:
+        raise UsageError(f'{_shown(text)}: apps are reached over plain "{scheme}" only, not "{typed[:20]}". {examples}')
     if urlsplit(text).path not in ("", "/") or "?" in rest or "#" in rest or "@" in rest:
-        raise UsageError(f"{_shown(text)}: a tunnel leads to a whole app: give host and port without path. {_EXAMPLES}")
+        raise UsageError(f"{_shown(text)}: a tunnel leads to a whole app: give host and port without path. {examples}")
     place = rest.rstrip("/")
-    found = parse_address(place) or parse_address(f"{place}:80")
+    found = parse_address(place) or (parse_address(f"{place}:80") if scheme == "http" else None)
     if found is None:
-        raise UsageError(f"{_shown(text)} is not a place where an app listens. {_EXAMPLES}")
+        raise _nowhere(text, scheme)
     return found
+
+
+def _nowhere(text: str, scheme: str) -> UsageError:
+    return UsageError(f"{_shown(text)} is not a place where an app listens. {_EXAMPLES.format(scheme)}")
 
 
 def _is_ipv6(text: str) -> bool:

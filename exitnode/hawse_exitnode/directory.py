@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from hawse_api import names
 from hawse_api.ir import frames_pb2, ir_pb2
 
 MAX_DELETED = 1000
-_PROTOCOLS = {ir_pb2.APP_PROTOCOL_H2C: "H2C"}
+_PROTOCOLS = {ir_pb2.APP_PROTOCOL_H2C: "H2C", ir_pb2.APP_PROTOCOL_TCP: names.APP_PROTOCOL_TCP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,14 @@ def _offered(
     tunnel: ir_pb2.Tunnel, fleet: ir_pb2.Fleet, uid: str, app_protocol: ir_pb2.AppProtocol.ValueType
 ) -> Offered:
     port = "" if fleet.https_port in (0, 443) else f":{fleet.https_port}"
+    url = f"https://{tunnel.hostname}{port}/"
+    if tunnel.tcp_port:
+        url = names.tcp_url(tunnel.hostname, tunnel.tcp_port)
     return Offered(
         uid,
         tunnel.namespace,
         tunnel.name,
         tunnel.hostname,
-        f"https://{tunnel.hostname}{port}/",
+        url,
         _PROTOCOLS.get(app_protocol, "HTTP1"),
     )

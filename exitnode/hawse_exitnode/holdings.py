@@ -13,8 +13,8 @@ from hawse_api import names
 from hawse_api.ir import control_pb2, ir_pb2
 from hawse_exitnode.directory import Directory, build_directory
 
-FEATURES: frozenset[str] = frozenset()
-"""Names that Tunnel.required_features may hold on this version. The first one comes with access policies."""
+FEATURES: frozenset[str] = frozenset({names.FEATURE_TCP})
+"""Names that Tunnel.required_features may hold on this version (route.rs of the edge has the same)."""
 MATERIAL = "material/"
 _CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
 _ORDER = {"fleet": 0, "token": 1, "tunnel": 2}

@@ -23,6 +23,8 @@ class Reading:
     snapshot: core_pb2.Snapshot
     tunnels: Mapping[str, tuple[str, str]]
     """UID -> (namespace, name)."""
+    tcp_tunnels: frozenset[str]
+    """UIDs of those whose visitors come by TCP."""
     sessions: int
     synced: bool
     term: int
@@ -71,12 +73,17 @@ def _edge(snapshot: core_pb2.Snapshot) -> Iterable[Metric]:
 def _tunnels(reading: Reading) -> Iterable[Metric]:
     labels = ["namespace", "tunnel"]
     requests = CounterMetricFamily("hawse_tunnel_requests", "Requests by class of status.", labels=[*labels, "class"])
-    errors = CounterMetricFamily("hawse_tunnel_errors", "Answers of the edge itself.", labels=[*labels, "code"])
+    connections = CounterMetricFamily("hawse_tunnel_connections", "Connections of TCP tunnels.", labels=labels)
+    errors = CounterMetricFamily(
+        "hawse_tunnel_errors", "Answers of the edge itself, resets of TCP tunnels.", labels=[*labels, "code"]
+    )
     moved = CounterMetricFamily(
         "hawse_tunnel_bytes", "Bytes to (in) and from (out) apps.", labels=[*labels, "direction"]
     )
     in_flight = GaugeMetricFamily(
-        "hawse_tunnel_requests_in_flight", "Requests that have not ended, with those that wait.", labels=labels
+        "hawse_tunnel_requests_in_flight",
+        "Requests, and connections of TCP tunnels, that have not ended, with those that wait.",
+        labels=labels,
     )
     queued = GaugeMetricFamily(
         "hawse_tunnel_requests_queued", "Requests that wait for a place at the app (maxConcurrent).", labels=labels
@@ -86,15 +93,17 @@ def _tunnels(reading: Reading) -> Iterable[Metric]:
         if known is None:
             continue
         for index, count in enumerate(tunnel.by_class):
-            if 1 <= index <= 5:
+            if 1 <= index <= 5 and tunnel.tunnel_uid not in reading.tcp_tunnels:
                 requests.add_metric([*known, f"{index}xx"], count)
+        if tunnel.tunnel_uid in reading.tcp_tunnels:
+            connections.add_metric(list(known), tunnel.requests)
         for code, count in tunnel.errors.items():
             errors.add_metric([*known, code], count)
         moved.add_metric([*known, "in"], tunnel.bytes_in)
         moved.add_metric([*known, "out"], tunnel.bytes_out)
         in_flight.add_metric(list(known), tunnel.in_flight)
         queued.add_metric(list(known), tunnel.queued)
-    yield from (requests, errors, moved, in_flight, queued)
+    yield from (requests, connections, errors, moved, in_flight, queued)
 
 
 def _standbys(reading: Reading) -> Iterable[Metric]:

@@ -68,6 +68,7 @@ class Node:
         relay: Callable[[control_pb2.RelayRequest], bool],
         static: bool,
     ) -> None:
+        core.bind_ports_at(listeners.host)  # before any tunnel comes: a port that cannot be had is its tunnel's refusal
         self._core = core
         self._listeners = listeners
         self._facts = facts
@@ -200,6 +201,7 @@ class Node:
                 for one in held.values()
                 if one.obj.WhichOneof("object") == "tunnel"
             },
+            tcp_tunnels=frozenset(one.obj.tunnel.uid for one in held.values() if one.obj.tunnel.tcp_port),
             sessions=sessions.active(self.dispatcher.state),
             synced=synced,
             term=self.holdings.term,

@@ -25,6 +25,12 @@ class Core:
         "targets" (0, Targets: the newest says everything) · "failed" (0, text: a long-lived task of the core died).
         """
 
+    def bind_ports_at(self, address: str) -> None:
+        """Where ports of TCP tunnels are bound from now on, as part of apply(); without it such tunnels are refused.
+
+        They are served once serve_edge() is; before that, visitors wait in the kernel.
+        """
+
     def serve_edge(self, ticket: int, bind: str, options: bytes) -> None:
         """Listen for visitors (TCP, TLS). Payload EdgeOptions.
 

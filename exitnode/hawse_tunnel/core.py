@@ -68,6 +68,14 @@ class TunnelCore:
         await self.close()
 
     # --- exit node -------------------------------------------------------------------------------------------------
+    def bind_ports_at(self, address: str) -> None:
+        """Where ports of TCP tunnels are bound from now on, as part of apply(); without it such tunnels are refused.
+
+        Raises:
+            RejectedError: `address` is not an IP address.
+        """
+        self._call(self._core.bind_ports_at, address)
+
     async def serve_edge(
         self, bind: str, options: core_pb2.EdgeOptions | None = None, *, timeout_s: float = 10.0
     ) -> None:

@@ -53,12 +53,26 @@ ALPN_PEER = "hawse-peer/1"
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 TOKEN_PREFIX = "hwt1."
+APP_PROTOCOL_TCP = "TCP"
+"""OfferedTunnel.app_protocol of a TCP tunnel."""
+FEATURE_TCP = "tcp/1"
+"""Tunnel.required_features of a TCP tunnel."""
 
 CUSTOM_TARGET_PREFIX = "c-"
 CUSTOM_TARGET_CHARACTERS = 16
 """`c-<16 characters>` under a Fleet's domain: where a CNAME of a host name outside it leads."""
 ALWAYS_RESERVED = rf"^(_.*|(tcp|udp)-[0-9]+|connect|{CUSTOM_TARGET_PREFIX}[a-z2-7]{{{CUSTOM_TARGET_CHARACTERS}}})$"
 """Labels that no tenant gets, whatever Fleet.spec.reservedNames says."""
+
+
+def tcp_label(port: int) -> str:
+    """First label of a TCP tunnel's host name: its port names it."""
+    return f"tcp-{port}"
+
+
+def tcp_url(hostname: str, port: int) -> str:
+    """What visitors of a TCP tunnel connect to."""
+    return f"tcp://{hostname}:{port}"
 
 
 class Condition(StrEnum):

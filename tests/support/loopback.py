@@ -85,11 +85,13 @@ class Loopback:
 
     @property
     def host(self) -> str:
-        return f"{self.tunnel.name}.{self.trial.fleet.domain}"
+        return f"{self.tunnel.host_label}.{self.trial.fleet.domain}"
 
     @property
     def url(self) -> str:
         """As the agent prints it."""
+        if self.tunnel.tcp_port:
+            return f"tcp://{self.host}:{self.tunnel.tcp_port}"
         port = self.nodes[0].place.https_port
         return f"https://{self.host}{'' if port == 443 else f':{port}'}/"
 
@@ -116,7 +118,7 @@ class Loopback:
     def wait_until_served(self, count: int = 1) -> None:
         """Until the running agent has printed the public URL (its first line of output)."""
         agent = self.agent
-        agent.wait_until(lambda: agent.out.count("https://") >= count, "it printed the public URL")
+        agent.wait_until(lambda: agent.out.count("://") >= count, "it printed the public URL")
 
     # --- visiting --------------------------------------------------------------------------------------------------
     @contextlib.contextmanager

@@ -58,6 +58,12 @@ impl Core {
         Ok(self.node()?.events.drain().into_iter().map(tuple).collect())
     }
 
+    fn bind_ports_at(&self, address: &str) -> PyResult<()> {
+        let wrong = |_| PyValueError::new_err(format!("{address:?} is not an IP address"));
+        self.node()?.edge.bind_ports_at(address.parse().map_err(wrong)?);
+        Ok(())
+    }
+
     fn serve_edge(&self, ticket: u64, bind: &str, options: &[u8]) -> PyResult<()> {
         let command = Command::ServeEdge(address(bind)?, message(options, "EdgeOptions")?);
         self.node()?.command(ticket, command);

@@ -5,7 +5,7 @@ Exit codes: 0, 1 failure on this machine, 2 usage, 3 authentication, 4 network (
 
 import click
 
-from hawse_agent.cli import fleet, http, login, logout, start, status
+from hawse_agent.cli import fleet, http, login, logout, start, status, tcp
 from hawse_agent.cli import version as version_verb
 
 
@@ -21,5 +21,14 @@ def hawse() -> None:
     """  # noqa: D301 - click's mark for text that is not rewrapped
 
 
-for _verb in (login.login, http.http, start.start, status.status, logout.logout, fleet.fleet, version_verb.version):
+for _verb in (
+    login.login,
+    http.http,
+    tcp.tcp,
+    start.start,
+    status.status,
+    logout.logout,
+    fleet.fleet,
+    version_verb.version,
+):
     hawse.add_command(_verb)

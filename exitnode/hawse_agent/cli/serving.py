@@ -1,7 +1,11 @@
-"""What `hawse http` and `hawse start` share: load the login, run the agent, end with its exit code. Shell."""
+"""What `hawse http`, `tcp` and `start` share: options, load the login, run the agent, end with its exit code. Shell."""
 
 import asyncio
 import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import click
 
 from hawse_agent import credentials, renewal
 from hawse_agent.choice import Wanted
@@ -9,6 +13,27 @@ from hawse_agent.cli import surroundings
 
 PATIENCE_S = 15.0
 """Long enough for a slow hotel network, short enough that a script notices."""
+_Verb = Callable[..., Any]
+
+
+def options(verb: _Verb) -> _Verb:
+    """Options of every verb that serves."""
+    patience = click.option(
+        "--connect-timeout",
+        "patience_s",
+        type=click.FloatRange(1, 3600),
+        default=PATIENCE_S,
+        show_default=True,
+        metavar="SECONDS",
+        help="Give up if no exit node is reached at the start.",
+    )
+    return click.option("--json", "as_json", is_flag=True, help="Events as JSON, one a line.")(patience(verb))
+
+
+def tunnel_option(verb: _Verb) -> _Verb:
+    """Of the verbs that serve one tunnel."""
+    help_text = "Which Tunnel, if several name the token (metadata.name)."
+    return click.option("--tunnel", default="", metavar="NAME", help=help_text)(verb)
 
 
 def serve(wanted: Wanted, *, json: bool, patience_s: float) -> None:

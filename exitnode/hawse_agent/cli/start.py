@@ -16,16 +16,7 @@ from hawse_agent.cli import serving, surroundings
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file; else hawse.toml or hawse.yaml here or in the config directory.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Events as JSON, one a line.")
-@click.option(
-    "--connect-timeout",
-    "patience_s",
-    type=click.FloatRange(1, 3600),
-    default=serving.PATIENCE_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up if no exit node is reached at the start.",
-)
+@serving.options
 def start(given: Path | None, as_json: bool, patience_s: float) -> None:
     """Serve every tunnel of a config file.
 

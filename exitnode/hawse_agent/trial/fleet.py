@@ -13,6 +13,7 @@ from google.protobuf import json_format
 
 from hawse_agent.credentials import Credentials
 from hawse_agent.trial import pki
+from hawse_api import names
 from hawse_api.ir import ir_pb2
 
 NAMESPACE = "default"
@@ -38,18 +39,25 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class TunnelSpec:
-    """A tunnel of the trial; its host is <name>.<domain>."""
+    """A tunnel of the trial; its host is <name>.<domain>, of a TCP tunnel tcp-<port>.<domain>."""
 
     name: str
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     app_protocol: "ir_pb2.AppProtocol.ValueType" = ir_pb2.APP_PROTOCOL_HTTP1
     request_timeout_ms: int = 0
     max_concurrent: int = 0
+    tcp_port: int = 0
+    """Set: a TCP tunnel, at this port."""
     closed: str = ""
     """Set: the tunnel is closed with this sentence."""
     direct: ir_pb2.UrlTarget | None = None
     """Set: it leads there and not to the trial's agents."""
     standby: ir_pb2.Standby | None = None
+
+    @property
+    def host_label(self) -> str:
+        """First label of its host name."""
+        return names.tcp_label(self.tcp_port) if self.tcp_port else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +180,9 @@ def _tunnel(fleet: TrialFleet, spec: TunnelSpec) -> ir_pb2.Object:
         uid=spec.uid,
         namespace=NAMESPACE,
         name=spec.name,
-        hostname=f"{spec.name}.{fleet.domain}",
+        hostname=f"{spec.host_label}.{fleet.domain}",
+        tcp_port=spec.tcp_port,
+        required_features=[names.FEATURE_TCP] if spec.tcp_port else [],
         holder_generation=1,
         agent=ir_pb2.AgentTarget(token_uid=fleet.token_uid),
         app_protocol=spec.app_protocol,

@@ -3,7 +3,7 @@
 import pytest
 
 from hawse_agent import choice
-from hawse_agent.choice import NoSuch, Offered, Route, Serve, Several, Wait, Wanted
+from hawse_agent.choice import NoSuch, Offered, OtherKind, Route, Serve, Several, Wait, Wanted
 from hawse_agent.target import Target
 
 HERE, THERE = Target("localhost", 3000), Target("localhost", 4000)
@@ -12,6 +12,9 @@ API = Offered("u2", "team-a", "api", "https://api.example/")
 SHOP_AGAIN = Offered("u3", "team-a", "shop", "https://shop.example/")
 ANY = Wanted((("", HERE),))
 NAMED = Wanted((("shop", HERE),))
+DB = Offered("u4", "team-a", "db", "tcp://tcp-20017.example:20017", is_tcp=True)
+HTTP, TCP = Wanted((("", HERE),), tcp=False), Wanted((("", HERE),), tcp=True)
+TCP_NAMED = Wanted((("shop", HERE),), tcp=True)
 LIST = Wanted((("shop", HERE), ("api", THERE)), wait=True)
 
 
@@ -30,6 +33,13 @@ LIST = Wanted((("shop", HERE), ("api", THERE)), wait=True)
         pytest.param(LIST, (SHOP, API), "", Serve((Route(SHOP, HERE), Route(API, THERE))), id="list, whole"),
         pytest.param(LIST, (API,), "", Serve((Route(API, THERE),), ("shop",)), id="list, one missing"),
         pytest.param(LIST, (), "", Wait(("shop", "api")), id="list, nothing offered"),
+        pytest.param(HTTP, (SHOP, DB), "", Serve((Route(SHOP, HERE),)), id="the only one of its kind is served"),
+        pytest.param(TCP, (SHOP, DB, API), "", Serve((Route(DB, HERE),)), id="the only TCP tunnel"),
+        pytest.param(HTTP, (DB,), "", OtherKind((DB,)), id="only TCP tunnels for hawse http"),
+        pytest.param(TCP, (SHOP,), "", OtherKind((SHOP,)), id="only HTTP tunnels for hawse tcp"),
+        pytest.param(TCP, (), "", Wait(), id="nothing offered for hawse tcp: wait"),
+        pytest.param(TCP_NAMED, (SHOP, DB), "", OtherKind((SHOP,)), id="named, of the other kind"),
+        pytest.param(ANY, (DB,), "", Serve((Route(DB, HERE),)), id="a list takes any kind"),
     ],
 )
 def test_the_choice_is(wanted: Wanted, offered: tuple[Offered, ...], last: str, expected: choice.Choice) -> None:

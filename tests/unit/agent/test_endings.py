@@ -3,6 +3,7 @@
 import pytest
 
 from hawse_agent import endings
+from hawse_agent.choice import Offered, OtherKind
 from hawse_agent.endings import Failure
 
 UNREACHABLE = Failure("timed out", "HAWSE-2001")
@@ -43,3 +44,15 @@ def test_the_message_says_what_to_do() -> None:
 def test_advice_is_not_given_twice() -> None:
     ending = endings.of_failure(Failure("It is over. Log in again: hawse login -", "HAWSE-2014"))
     assert ending.message.count("Log in again") == 1
+
+
+@pytest.mark.parametrize(
+    ("is_tcp", "expected"),
+    [
+        (True, "db: served as TCP (the Tunnel's spec.protocol). Run hawse tcp PORT --tunnel db."),
+        (False, "db: served as HTTP (the Tunnel's spec.protocol). Run hawse http PORT --tunnel db."),
+    ],
+)
+def test_a_tunnel_of_the_other_kind_names_its_verb(is_tcp: bool, expected: str) -> None:
+    ending = endings.of_choice(OtherKind((Offered("u", "team-a", "db", "", is_tcp),)), "team-a/laptop")
+    assert (ending.code, ending.message) == ("HAWSE-2004", expected)

@@ -51,6 +51,14 @@ def test_https_apps_are_refused_by_name() -> None:
         target.parse("https://localhost:3000")
 
 
+def test_a_tcp_app_is_given_as_tcp_and_with_its_port() -> None:
+    assert target.parse("tcp://db.internal:5432", "tcp") == Target("db.internal", 5432)
+    assert target.parse("5432", "tcp") == Target("localhost", 5432)
+    for typed, says in (("http://localhost:5432", '"tcp" only, not "http"'), ("tcp://localhost", "not a place")):
+        with pytest.raises(UsageError, match=says):
+            target.parse(typed, "tcp")
+
+
 def test_control_characters_are_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         target.parse("\x1b[31mred\n")

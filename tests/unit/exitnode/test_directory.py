@@ -46,6 +46,13 @@ def test_the_protocol_of_the_app_is_told_in_the_words_of_the_api() -> None:
     assert directory.offer("t1")[0].to_frame().app_protocol == "H2C"
 
 
+def test_a_tcp_tunnel_is_offered_with_its_port_in_its_address() -> None:
+    obj = tunnel("1", "db", app_protocol=ir_pb2.APP_PROTOCOL_TCP)
+    obj.tunnel.hostname, obj.tunnel.tcp_port = "tcp-20017.example.com", 20_017
+    offered = build_directory([fleet(8443), obj], Directory()).offer("t1")[0]
+    assert (offered.url, offered.app_protocol) == ("tcp://tcp-20017.example.com:20017", "TCP")
+
+
 def test_a_deleted_token_is_remembered_by_name_until_it_is_back() -> None:
     first = build_directory([token("t1")], Directory())
     second = build_directory([], first)

@@ -20,6 +20,7 @@ NAMES = [
     "hawse_sessions",
     "hawse_tunnel_bytes_total",
     "hawse_tunnel_checks_total",
+    "hawse_tunnel_connections_total",
     "hawse_tunnel_errors_total",
     "hawse_tunnel_repeated_total",
     "hawse_tunnel_requests_in_flight",
@@ -48,7 +49,9 @@ def scrape() -> str:
         )
     )
     snapshot.tunnels.add(tunnel_uid="gone", by_class=[0, 0, 9, 0, 0, 0])
-    reading = metrics.Reading(snapshot, {"1": ("team-a", "shop")}, 2, True, 7, {"tunnel": 1, "fleet": 1}, 1000.0)
+    snapshot.tunnels.add(tunnel_uid="2", requests=7, by_class=[0] * 6)
+    tunnels = {"1": ("team-a", "shop"), "2": ("team-a", "db")}
+    reading = metrics.Reading(snapshot, tunnels, frozenset({"2"}), 2, True, 7, {"tunnel": 1, "fleet": 1}, 1000.0)
     return generate_latest(metrics.build_registry(lambda: reading)).decode()
 
 
@@ -70,5 +73,8 @@ def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear()
     assert 'hawse_tunnel_target_turns_total{namespace="team-a",to="primary",tunnel="shop"} 2.0' in text
     assert 'hawse_tunnel_repeated_total{namespace="team-a",tunnel="shop"} 1.0' in text
     assert 'hawse_tunnel_checks_total{namespace="team-a",result="failed",tunnel="shop"} 8.0' in text
+    assert 'hawse_tunnel_connections_total{namespace="team-a",tunnel="db"} 7.0' in text
+    assert 'hawse_tunnel_requests_total{class="2xx",namespace="team-a",tunnel="db"}' not in text
+    assert 'hawse_tunnel_connections_total{namespace="team-a",tunnel="shop"}' not in text
     assert "gone" not in text
     assert "hawse_control_term 7.0" in text

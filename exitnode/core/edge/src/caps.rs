@@ -112,8 +112,8 @@ pub(crate) struct Place {
     address: IpAddr,
 }
 
-/// Where a TCP connection comes in, before it is known whose it is.
-#[derive(Debug)]
+/// Where a TCP connection comes in, before it is known whose it is. Clones are the same.
+#[derive(Debug, Clone)]
 pub(crate) struct Doors {
     visitors: Arc<Caps>,
     /// Past the caps of visitors: those who may still be agents.
@@ -152,6 +152,11 @@ impl Doors {
         let is_welcome = visitor.is_some();
         let place = visitor.or_else(|| self.unheard.enter(address))?;
         Some(Guest { place, is_welcome })
+    }
+
+    /// Lets a connection in where only visitors come.
+    pub(crate) fn visitor(&self, address: IpAddr) -> Option<Place> {
+        self.visitors.enter(address)
     }
 
     /// It was an agent, which the tunnel server counts.

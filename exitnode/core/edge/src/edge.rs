@@ -1,7 +1,7 @@
 //! The public face: configuration in, listeners and counters out. Every call returns at once; none needs a lock of a request.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -97,6 +97,12 @@ impl<D: Dialer> Edge<D> {
         self.shared
             .certificates
             .put(&aws_lc_rs::default_provider(), id, chain_pem, key_pem)
+    }
+
+    /// Where ports of TCP tunnels are bound from now on: with the tunnels, also before [`Edge::bind`]. Without it TCP tunnels
+    /// are refused.
+    pub fn bind_ports_at(&self, address: IpAddr) {
+        self.shared.routes.ports.bind_at(address);
     }
 
     /// Listens for visitors on TCP and, for HTTP/3, on UDP; inside a tokio runtime. Served once the result's `run` is awaited.

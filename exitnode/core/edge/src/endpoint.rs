@@ -7,13 +7,18 @@ use std::sync::Arc;
 
 use hawse_proto::ir;
 
-use crate::{direct::Site, upstream::Pool};
+use crate::{
+    direct::{Site, TCP_SCHEME},
+    upstream::Pool,
+};
 
 /// What the app behind a tunnel speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AppProtocol {
     Http1,
     H2c,
+    /// Not HTTP: bytes are passed as they are.
+    Tcp,
 }
 
 /// Of two targets, which.
@@ -70,6 +75,14 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// The error says what is wrong with the target.
     pub(crate) fn new(uid: &str, side: Side, target: Target, app_protocol: AppProtocol) -> Result<Self, String> {
+        if let Target::Direct(direct) = &target
+            && (direct.scheme == TCP_SCHEME) != (app_protocol == AppProtocol::Tcp)
+        {
+            let scheme = &direct.scheme;
+            return Err(format!(
+                "a target with the scheme {scheme:?} does not go with the protocol {app_protocol:?}"
+            ));
+        }
         let way = match &target {
             Target::Agent(_) => Way::Agent(match side {
                 Side::Primary => uid.to_owned(),

@@ -4,7 +4,7 @@ use hawse_proto::ir;
 use http::{HeaderName, HeaderValue, Request, Version};
 use prost::Message;
 
-pub use crate::front::{h3_sieve, proxy_header};
+pub use crate::{announced::proxy_header, front::h3_sieve};
 use crate::{limits::Limits, route::Routes, rules};
 
 /// A head: lines of method, target and fields; the first byte chooses the version. What is taken has one clear host.

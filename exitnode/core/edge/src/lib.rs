@@ -3,10 +3,12 @@
 //! Does not know agents, links or sessions: streams come from [`Dialer`]. Does not decide what is served: that is
 //! `ir.Object`, applied by hawse-core. Called by hawse-core (one runtime thread) and by the tests of this crate.
 //!
-//! Order of a request: listener -> front -> stack (layers) -> upstream -> Dialer. limits.rs has every bound.
+//! Order of a request: listener -> front -> stack (layers) -> upstream -> Dialer; of a TCP tunnel's connection: tcp -> upstream
+//! -> Dialer. limits.rs has every bound.
 
 mod access;
 mod agents;
+mod announced;
 mod body;
 mod caps;
 mod certs;
@@ -31,10 +33,12 @@ mod respond;
 mod route;
 mod rules;
 mod shared;
+mod sockets;
 mod stack;
 mod stalls;
 mod standby;
 mod tasks;
+mod tcp;
 mod upstream;
 mod visit;
 

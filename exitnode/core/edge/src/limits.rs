@@ -203,6 +203,18 @@ pub(crate) const H2C_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 pub(crate) const H2C_CONNECTION_WINDOW_BYTES: u32 = 192 << 20;
 /// One direction of a WebSocket is read in pieces of this size.
 pub(crate) const SPLICE_BUFFER_BYTES: usize = 8 << 10;
+/// Ports of TCP tunnels on one exit node. One more is refused: that tunnel is not programmed.
+pub(crate) const TCP_PORTS: usize = 1000;
+/// What a TCP tunnel's connection is read in, and the most that is kept of one direction while its other side takes nothing.
+pub(crate) const TCP_BUFFER_BYTES: usize = 32 << 10;
+/// Bytes kept of what a visitor of a TCP tunnel with a standby says before the app does: for the standby, if it turns out that
+/// the app was never reached. With more, the connection is reset then.
+pub(crate) const TCP_TAPE_BYTES: usize = 16 << 10;
+/// Silence after which the kernel asks whether a TCP tunnel's visitor is still there: long before `idle_timeout`, and within
+/// what common firewalls remember of a connection.
+pub(crate) const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Between two such questions. The kernel gives up after nine without an answer.
+pub(crate) const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// When an exit node drains, a visitor that has just connected may still end its handshake for this long, and then, over
 /// HTTP/1.1, send its first request for as long.
 pub(crate) const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);

@@ -1,12 +1,11 @@
 //! The public sockets: TCP, and UDP of the same number for HTTP/3. Accepts visitors under the caps, hands them to the front,
-//! and drains when it is told to.
+//! and drains when it is told to. Ports of TCP tunnels (tcp/) begin and end with it.
 
 use std::{future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hawse_proto::core::EdgeOptions;
 use http::HeaderValue;
 use rustls::crypto::aws_lc_rs;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -21,9 +20,10 @@ use crate::{
     memory, pressure,
     respond::Pages,
     shared::Shared,
-    stack,
+    sockets, stack,
     stalls::Stalls,
     tasks::{StopOnDrop, Tasks},
+    tcp::Tcp,
     upstream::{Checks, Upstream},
     visit::RequestIds,
 };
@@ -37,6 +37,8 @@ pub struct Listening {
     tasks: Tasks,
     /// Health checks that are not running yet begin.
     begin_checks: Box<dyn Fn() + Send + Sync>,
+    /// Ports of TCP tunnels are served until the receiver turns true.
+    serve_ports: Box<dyn FnOnce(watch::Receiver<bool>) + Send>,
 }
 
 /// Why there is no listener.
@@ -76,6 +78,15 @@ impl Listening {
         let tasks = Tasks::default();
         let upstream = Upstream::new(dialer, tasks.clone(), &shared, &limits);
         let (checks, among) = (Checks::new(upstream.clone(), shared.clone()), tasks.clone());
+        let caps = Caps::new(shared.clone(), limits.connections, limits.connections_per_address);
+        let doors = Doors::new(caps.clone());
+        let tcp = Arc::new(Tcp {
+            shared: shared.clone(),
+            up: upstream.clone(),
+            doors: doors.clone(),
+            limits: limits.clone(),
+            tasks: tasks.clone(),
+        });
         let stack = stack::build(stack::Parts {
             shared: shared.clone(),
             limits: limits.clone(),
@@ -85,14 +96,13 @@ impl Listening {
                 .filter(|name| !name.is_empty()),
             upstream,
         });
-        let caps = Caps::new(shared.clone(), limits.connections, limits.connections_per_address);
         let tls = server_config(shared.clone(), Alpn::Tcp)?;
         let front = Arc::new(Front {
             shared,
             limits,
             tls,
             stack,
-            doors: Doors::new(caps.clone()),
+            doors,
             ids: request_ids()?,
             tasks: tasks.clone(),
             http3: quic.is_some(),
@@ -105,6 +115,7 @@ impl Listening {
             caps,
             tasks,
             begin_checks: Box::new(move || checks.start(&among)),
+            serve_ports: Box::new(move |finish| tcp.tasks.spawn(tcp.clone().run(finish))),
         })
     }
 
@@ -124,6 +135,7 @@ impl Listening {
             caps,
             tasks,
             begin_checks,
+            serve_ports,
         } = self;
         let _stop = StopOnDrop(tasks.clone());
         let (finishing, finish) = watch::channel(false);
@@ -131,6 +143,7 @@ impl Listening {
         if let Some(quic) = quic {
             tasks.spawn(quic.run(front.clone(), caps.clone(), tasks.clone(), finish.clone()));
         }
+        serve_ports(finish.clone());
         let watched = front.clone();
         tasks.spawn(async move {
             let most = watched.limits.memory_bytes;
@@ -152,7 +165,7 @@ impl Listening {
                 },
             }
         }
-        for visitor in waiting(socket) {
+        for visitor in sockets::waiting(socket) {
             admit(&front, &tasks, visitor, &finish);
         }
         finishing.send_replace(true);
@@ -166,20 +179,6 @@ impl Listening {
             () = deadline(drain) => {}
         }
     }
-}
-
-/// Closes the socket, but not on those who wait in the kernel: they are connected already, and would be reset.
-fn waiting(socket: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    let Ok(socket) = socket.into_std() else {
-        return Vec::new();
-    };
-    // The runtime may not have heard of them yet, so the kernel is asked.
-    let accepted = std::iter::from_fn(|| socket.accept().ok()).take(limits::BACKLOG as usize);
-    let taken = accepted.map(|(stream, peer)| {
-        stream.set_nonblocking(true)?;
-        Ok((TcpStream::from_std(stream)?, peer))
-    });
-    taken.filter_map(io::Result::ok).collect()
 }
 
 /// Resolves when there is a deadline, or can't be one any more.
@@ -247,7 +246,9 @@ fn bind(
                 source,
             }
         };
-        let tcp = bind_tcp(address).map_err(failed("TCP", address))?;
+        let tcp = sockets::listen(address)
+            .and_then(TcpListener::from_std)
+            .map_err(failed("TCP", address))?;
         if options.http3_off {
             return Ok((tcp, None));
         }
@@ -261,15 +262,6 @@ fn bind(
             Err(source) => return Err(failed("UDP", bound)(source)),
         }
     }
-}
-
-fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(limits::BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 fn request_ids() -> io::Result<RequestIds> {

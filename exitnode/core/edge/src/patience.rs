@@ -2,9 +2,9 @@
 //! to the app. What waits for the app (events, long polls) is not the visitor's delay.
 //!
 //! Whoever has the bytes knows whether the visitor or the app is waited for; the task that sends them knows the time. They meet
-//! in a clock that is local to the task: one per stream of HTTP/2 and 3, per HTTP/1.1 connection, per WebSocket. Used by the
-//! front ends (reader.rs) and by the splice of WebSockets; how many may wait at once is stalls.rs's. Towards apps it is the same
-//! the other way round: an app owes us that it reads a request's body (upstream/sending.rs).
+//! in a clock that is local to the task: one per stream of HTTP/2 and 3, per HTTP/1.1 connection, per WebSocket, per
+//! connection of a TCP tunnel. Used by the front ends (reader.rs) and by both splices; how many may wait at once is stalls.rs's.
+//! Towards apps it is the same the other way round: an app owes us that it reads a request's body (upstream/sending.rs).
 
 use std::{
     pin::Pin,
@@ -28,8 +28,9 @@ tokio::task_local! {
 /// How long a visitor may still be waited for, and since when it has been.
 #[derive(Debug)]
 struct Patience {
-    /// Used up by waiting, earned by bytes that were taken, never more than `READER_STALL`: a fast beginning buys nothing.
+    /// Used up by waiting, earned by bytes that were taken, never more than `most`: a fast beginning buys nothing.
     left: Duration,
+    most: Duration,
     /// What the sender was given last, and when; `None` while the app is waited for.
     owed: Option<(Instant, u64)>,
 }
@@ -40,7 +41,7 @@ impl Patience {
         if let Some((since, bytes)) = self.owed.take() {
             let earned = Duration::from_millis(bytes * 1000 / limits::READER_MIN_RATE);
             let left = self.left.saturating_sub(now.saturating_duration_since(since));
-            self.left = left.saturating_add(earned).min(limits::READER_STALL);
+            self.left = left.saturating_add(earned).min(self.most);
         }
     }
 
@@ -56,14 +57,19 @@ pub(crate) struct Clock(Arc<Mutex<Patience>>);
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Patience {
-            left: limits::READER_STALL,
-            owed: None,
-        })))
+        Self::new(limits::READER_STALL)
     }
 }
 
 impl Clock {
+    fn new(most: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Patience {
+            left: most,
+            most,
+            owed: None,
+        })))
+    }
+
     /// That of the running task, if it sends to a visitor.
     pub(crate) fn of_task() -> Option<Self> {
         CLOCK.try_with(Clone::clone).ok()
@@ -101,7 +107,12 @@ pin_project! {
 
 impl<F: Future> Stalling<F> {
     pub(crate) fn new(inner: F, stalls: &Stalls) -> Self {
-        let clock = Clock::default();
+        Self::patient(inner, stalls, limits::READER_STALL)
+    }
+
+    /// The same with another time for which the visitor may take nothing.
+    pub(crate) fn patient(inner: F, stalls: &Stalls, most: Duration) -> Self {
+        let clock = Clock::new(most);
         Self {
             inner: CLOCK.scope(clock.clone(), inner),
             clock,

@@ -1,4 +1,5 @@
-//! Host name -> compiled tunnel. Each tunnel is swapped on its own; a request reads the table without a lock.
+//! Host name, or port of a TCP tunnel -> compiled tunnel. Each tunnel is swapped on its own; a request reads the table without a
+//! lock.
 //!
 //! Compiles `ir.Tunnel` (parse, don't validate) and keeps the last good form when an edit is refused, unless owner or
 //! token changed: then the tunnel is closed. Does not open streams; the pools of a tunnel's endpoints live here so that edits keep them.
@@ -22,10 +23,11 @@ use crate::{
     gate::Gate,
     limits,
     standby::{Claim, Standby},
+    tcp::Ports,
 };
 
-/// Names that `ir.Tunnel.required_features` may hold. First light needs none.
-pub(crate) const FEATURES: &[&str] = &[];
+/// Names that `ir.Tunnel.required_features` may hold: a tunnel that needs what an exit node lacks is not served by it.
+pub(crate) const FEATURES: &[&str] = &["tcp/1"];
 /// A host name is at most this long (RFC 1035).
 const HOST_BYTES: usize = 253;
 
@@ -41,6 +43,8 @@ pub(crate) struct Closed {
 pub(crate) struct Tunnel {
     pub(crate) uid: String,
     pub(crate) hostname: String,
+    /// `Some`: a TCP tunnel, whose visitors come to this port; none comes by the host name.
+    pub(crate) port: Option<u16>,
     /// `None`: the fleet's.
     pub(crate) certificate_id: Option<String>,
     pub(crate) primary: Arc<Endpoint>,
@@ -83,17 +87,25 @@ impl Tunnel {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     by_host: papaya::HashMap<String, Arc<Tunnel>>,
+    by_port: papaya::HashMap<u16, Arc<Tunnel>>,
     by_uid: papaya::HashMap<String, Arc<Tunnel>>,
     /// Writers take turns; readers never wait.
     writing: Mutex<()>,
     /// A tunnel has turned to its standby, or back.
     pub(crate) turns: Arc<Notify>,
+    /// The sockets of `by_port`.
+    pub(crate) ports: Ports,
 }
 
 impl Routes {
     /// The tunnel of a host name (lower case, no trailing dot).
     pub(crate) fn find(&self, host: &str) -> Option<Arc<Tunnel>> {
         self.by_host.pin().get(host).cloned()
+    }
+
+    /// The TCP tunnel of a port.
+    pub(crate) fn at_port(&self, port: u16) -> Option<Arc<Tunnel>> {
+        self.by_port.pin().get(&port).cloned()
     }
 
     /// Puts `new` in force, or says why not; see the module for what then stays.
@@ -114,8 +126,11 @@ impl Routes {
             return Err(why);
         };
         self.taken_by_newer(&new)?;
+        if let Some(port) = port(&new) {
+            self.ports.open(port)?;
+        }
         if let Some(old) = &old
-            && old.hostname != new.hostname
+            && (&old.hostname, old.port) != (&new.hostname, port(&new))
         {
             self.release(old);
         }
@@ -193,7 +208,10 @@ impl Routes {
             gone.for_each(|endpoint| endpoint.pool.close());
             self.tell_of_another_standby(old.standby.as_ref(), tunnel.standby.as_ref());
         }
-        self.by_host.pin().insert(tunnel.hostname.clone(), tunnel);
+        match tunnel.port {
+            None => drop(self.by_host.pin().insert(tunnel.hostname.clone(), tunnel)),
+            Some(port) => drop(self.by_port.pin().insert(port, tunnel)),
+        }
     }
 
     /// What was said of a standby that is gone holds no more.
@@ -205,17 +223,28 @@ impl Routes {
         }
     }
 
-    /// Gives the host name up, unless another tunnel has it by now.
+    /// Gives the host name or the port up, unless another tunnel has it by now.
     fn release(&self, tunnel: &Tunnel) {
-        let _ = self
-            .by_host
-            .pin()
-            .remove_if(&tunnel.hostname, |_, held| held.uid == tunnel.uid);
+        let is_its_own = |held: &Arc<Tunnel>| held.uid == tunnel.uid;
+        let Some(port) = tunnel.port else {
+            let _ = self
+                .by_host
+                .pin()
+                .remove_if(&tunnel.hostname, |_, held| is_its_own(held));
+            return;
+        };
+        if let Ok(Some(_)) = self.by_port.pin().remove_if(&port, |_, held| is_its_own(held)) {
+            self.ports.close(port);
+        }
     }
 
     /// A name goes from holder to holder by its generation; an upsert that comes late must not take it back.
     fn taken_by_newer(&self, new: &ir::Tunnel) -> Result<(), String> {
-        match self.by_host.pin().get(&new.hostname) {
+        let held = match port(new) {
+            None => self.find(&new.hostname),
+            Some(port) => self.at_port(port),
+        };
+        match held {
             Some(held) if held.uid != new.uid && held.owner.generation > new.holder_generation => Err(format!(
                 "{} belongs to a newer holder (generation {}, this tunnel has {})",
                 new.hostname, held.owner.generation, new.holder_generation
@@ -262,13 +291,37 @@ fn app_protocol(number: i32) -> Result<AppProtocol, String> {
     match ir::AppProtocol::try_from(number) {
         Ok(ir::AppProtocol::H2c) => Ok(AppProtocol::H2c),
         Ok(ir::AppProtocol::Http1 | ir::AppProtocol::Unspecified) => Ok(AppProtocol::Http1),
-        Ok(ir::AppProtocol::Tcp) | Err(_) => Err(format!("app protocol {number} is not known to this exit node")),
+        Ok(ir::AppProtocol::Tcp) => Ok(AppProtocol::Tcp),
+        Err(_) => Err(format!("app protocol {number} is not known to this exit node")),
     }
+}
+
+/// The port of a TCP tunnel; 0 stands for none, and what is no port is one of its problems.
+fn port(tunnel: &ir::Tunnel) -> Option<u16> {
+    u16::try_from(tunnel.tcp_port).ok().filter(|port| *port != 0)
+}
+
+/// What is wrong with how a tunnel is reached and what its apps speak.
+fn protocol_problems(tunnel: &ir::Tunnel) -> Vec<String> {
+    let mut found = Vec::new();
+    if tunnel.tcp_port > u16::MAX.into() {
+        found.push(format!("{} is not a TCP port", tunnel.tcp_port));
+    }
+    let is_tcp = |protocol: i32| protocol == i32::from(ir::AppProtocol::Tcp);
+    // A closed tunnel leads to no app.
+    let primary = tunnel.target.is_some().then_some(tunnel.app_protocol);
+    let standby = tunnel.standby.as_ref().map(|standby| standby.app_protocol);
+    let mut protocols = primary.into_iter().chain(standby);
+    if protocols.any(|protocol| is_tcp(protocol) != port(tunnel).is_some()) {
+        found
+            .push("a TCP tunnel has a port, and nothing but apps that take TCP; every other tunnel has neither".into());
+    }
+    found
 }
 
 /// Everything that is wrong with a tunnel, not only the first.
 fn problems(tunnel: &ir::Tunnel) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = protocol_problems(tunnel);
     if tunnel.uid.is_empty() {
         found.push("the tunnel has no uid".into());
     }
@@ -331,6 +384,7 @@ fn compile(new: ir::Tunnel, (primary, standby): (Endpoint, Option<Standby>), old
         gate,
         primary,
         standby,
+        port: port(&new),
         uid: new.uid,
         hostname: new.hostname,
         certificate_id: Some(new.certificate_id).filter(|id| !id.is_empty()),
@@ -350,6 +404,7 @@ fn shut(old: &Tunnel) -> Tunnel {
     Tunnel {
         uid: old.uid.clone(),
         hostname: old.hostname.clone(),
+        port: old.port,
         certificate_id: old.certificate_id.clone(),
         primary: Arc::new(old.primary.unused()),
         standby: None,

@@ -28,6 +28,9 @@ use self::{
 };
 use crate::{endpoint::AppProtocol, fault::Fault, limits, networks};
 
+/// Scheme of targets that speak no HTTP.
+pub(crate) const TCP_SCHEME: &str = "tcp";
+
 /// Where a direct target is, in the form that requests read.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -44,12 +47,16 @@ impl Site {
     /// Compiles a target of IR; the error says what is wrong with it.
     pub(crate) fn new(target: &hawse_proto::ir::UrlTarget) -> Result<Self, String> {
         let name = match target.scheme.as_str() {
-            "http" => None,
+            "http" | TCP_SCHEME => None,
             "https" => Some(ServerName::try_from(target.host.clone()).map_err(|_| {
                 let host = &target.host;
                 format!("{host:?} is not a name that a certificate could have")
             })?),
-            other => return Err(format!("the scheme {other:?} of the target is neither http nor https")),
+            other => {
+                return Err(format!(
+                    "the scheme {other:?} of the target is neither http, https nor tcp"
+                ));
+            }
         };
         let port = u16::try_from(target.port).ok().filter(|port| *port != 0);
         let port = port.ok_or_else(|| format!("{} is not a port of a target", target.port))?;

@@ -5,8 +5,10 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,6 +23,19 @@ pub(crate) enum Stream<S> {
     Agent(S),
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl<S> Stream<S> {
+    /// Whether a connection of our own, when it is dropped, tells its app by a reset that it was cut off; an agent's stream
+    /// always does.
+    pub(crate) fn reset_on_drop(&self, yes: bool) {
+        let socket = match self {
+            Self::Agent(_) => return,
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let _ = SockRef::from(socket).set_linger(yes.then_some(Duration::ZERO));
+    }
 }
 
 /// A way without an agent in it: it is as good as the connection itself.

@@ -31,7 +31,8 @@ impl Configs {
 
     pub(super) fn of(&self, protocol: AppProtocol) -> Arc<ClientConfig> {
         match protocol {
-            AppProtocol::Http1 => self.http1.clone(),
+            // No target of a TCP tunnel has TLS (endpoint.rs).
+            AppProtocol::Http1 | AppProtocol::Tcp => self.http1.clone(),
             AppProtocol::H2c => self.h2.clone(),
         }
     }

@@ -3,7 +3,6 @@
 //! Sets every limit that hyper offers (limits.rs); those it lacks are wrappers of our own: half_close (HTTP/1.1), meter
 //! (HTTP/2), reader (all). Decides nothing about a request.
 
-mod announced;
 mod bucket;
 mod h3;
 mod half_close;
@@ -37,7 +36,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 #[cfg(feature = "fuzzing")]
-pub use self::{announced::proxy_header, h3::h3_sieve};
+pub use self::h3::h3_sieve;
 pub(crate) use self::{
     h3::Entrance,
     tls::{Alpn, server_config},
@@ -48,6 +47,7 @@ use self::{
     reader::{OwedBody, StreamExecutor},
 };
 use crate::{
+    announced,
     body::{self, Body},
     caps::{Doors, Guest, Place},
     layers::{After, Then},

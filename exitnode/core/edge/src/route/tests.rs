@@ -300,3 +300,121 @@ fn agents_of_the_standby_are_asked_under_a_name_of_its_own_and_a_bad_edit_with_a
     routes.apply(with_agents("t3", 9)).unwrap_err();
     assert!(routes.by_uid("u1").unwrap().closed.is_some());
 }
+
+/// A TCP tunnel, and the address of its port: one that no other test has.
+fn tcp(uid: &str, port: u16, generation: u64) -> ir::Tunnel {
+    ir::Tunnel {
+        hostname: format!("tcp-{port}.t.example"),
+        app_protocol: ir::AppProtocol::Tcp.into(),
+        tcp_port: port.into(),
+        required_features: vec!["tcp/1".into()],
+        holder_generation: generation,
+        ..tunnel(uid, "")
+    }
+}
+
+fn at(last: u8) -> (Routes, std::net::IpAddr) {
+    let (routes, address) = (Routes::default(), [127, 78, 0, last].into());
+    routes.ports.bind_at(address);
+    (routes, address)
+}
+
+fn is_open(address: std::net::IpAddr, port: u16) -> bool {
+    std::net::TcpStream::connect((address, port)).is_ok()
+}
+
+#[test]
+fn a_tcp_tunnel_is_found_by_its_port_and_never_by_its_name() {
+    let (routes, address) = at(1);
+    routes.apply(tcp("u1", 20_001, 1)).unwrap();
+    assert_eq!(routes.at_port(20_001).unwrap().uid, "u1");
+    assert!(routes.find("tcp-20001.t.example").is_none(), "no request may go there");
+    assert!(is_open(address, 20_001));
+    routes.remove("u1");
+    assert!(routes.at_port(20_001).is_none() && !is_open(address, 20_001));
+}
+
+#[test]
+fn a_port_goes_from_holder_to_holder_by_generation_and_stays_open() {
+    let (routes, address) = at(2);
+    routes.apply(tcp("u1", 20_001, 2)).unwrap();
+    let late = routes.apply(tcp("u0", 20_001, 1)).unwrap_err();
+    assert!(late.contains("newer holder"), "{late}");
+    routes.apply(tcp("u2", 20_001, 3)).unwrap();
+    routes.remove("u1");
+    assert_eq!(routes.at_port(20_001).unwrap().uid, "u2");
+    assert!(is_open(address, 20_001));
+    routes.apply(tcp("u2", 20_002, 3)).unwrap();
+    assert!(routes.at_port(20_001).is_none() && !is_open(address, 20_001) && is_open(address, 20_002));
+}
+
+#[test]
+fn a_port_that_cannot_be_had_is_the_tunnels_refusal_and_its_last_form_stays() {
+    let (routes, address) = at(3);
+    let _other = std::net::TcpListener::bind((address, 20_002)).unwrap();
+    routes.apply(tcp("u1", 20_001, 1)).unwrap();
+    let taken = routes.apply(tcp("u1", 20_002, 1)).unwrap_err();
+    assert!(
+        taken.contains("127.78.0.3:20002") && taken.contains("in use"),
+        "{taken}"
+    );
+    assert!(routes.at_port(20_001).is_some() && is_open(address, 20_001));
+    let fresh = routes.apply(tcp("u2", 20_002, 1)).unwrap_err();
+    assert!(fresh.contains("in use") && routes.by_uid("u2").is_none());
+}
+
+#[test]
+fn a_tcp_tunnel_has_a_port_and_apps_that_take_tcp_and_no_other_has() {
+    let (routes, _) = at(4);
+    let ordinary = ir::Tunnel {
+        tcp_port: 20_001,
+        ..tunnel("u1", "shop.t.example")
+    };
+    let portless = ir::Tunnel {
+        tcp_port: 0,
+        ..tcp("u1", 20_001, 1)
+    };
+    let standby = ir::Standby {
+        target: Some(ir::standby::Target::Agent(ir::AgentTarget { token_uid: "t2".into() })),
+        ..ir::Standby::default()
+    };
+    let mixed = ir::Tunnel {
+        standby: Some(standby),
+        ..tcp("u1", 20_001, 1)
+    };
+    let direct = ir::UrlTarget {
+        scheme: "https".into(),
+        host: "db.example".into(),
+        port: 5432,
+        addresses: vec![],
+    };
+    let url = ir::Tunnel {
+        target: Some(ir::tunnel::Target::Direct(direct)),
+        ..tcp("u1", 20_001, 1)
+    };
+    let no_port = ir::Tunnel {
+        tcp_port: 70_000,
+        ..tcp("u1", 20_001, 1)
+    };
+    for (bad, says) in [
+        (ordinary, "has a port"),
+        (portless, "has a port"),
+        (mixed, "has a port"),
+        (url, "\"https\" does not go with the protocol Tcp"),
+        (no_port, "70000 is not a TCP port"),
+    ] {
+        let error = routes.apply(bad).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+    let closed = ir::Closed {
+        code: "HAWSE-1008".into(),
+        message: "Suspended.".into(),
+    };
+    let suspended = ir::Tunnel {
+        closed: Some(closed),
+        target: None,
+        ..tcp("u1", 20_001, 1)
+    };
+    routes.apply(suspended).unwrap();
+    assert!(routes.at_port(20_001).unwrap().closed.is_some());
+}

@@ -1,13 +1,18 @@
 //! Health checks of the primaries of tunnels with a standby, over the same path and the same connections as requests.
 //!
 //! One task for each such tunnel, while it has a standby; few checks at once, each with a deadline, their times spread. Any
-//! status below 500 is healthy: the app answers. Started by the listener.
+//! status below 500 is healthy: the app answers. One of a TCP tunnel is healthy if it takes a connection. Started by the listener.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
@@ -19,18 +24,20 @@ use super::{
 };
 use crate::{
     body::{self, Body},
-    dial::Dialer,
-    endpoint::{AppProtocol, Side},
-    fault::Fault,
+    dial::{AppStream, Dialer},
+    endpoint::{AppProtocol, Endpoint, Side},
+    fault::{self, Fault},
     limits,
     route::{Routes, Tunnel},
     shared::Shared,
-    standby::{Claim, Event},
+    standby::{Claim, Event, HealthCheck},
     tasks::Tasks,
     visit::{RequestId, RequestIds},
 };
 
 const AGENT: &str = "hawse-health-check/1";
+/// On whose behalf.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Starts what is not running: called now and then.
 pub(crate) struct Checks<D> {
@@ -82,7 +89,7 @@ async fn run<D: Dialer>(up: &Upstream<D>, routes: &Routes, at_once: &Semaphore, 
         if tunnel.closed.is_some() {
             continue;
         }
-        let (event, why) = match timeout(standby.check.timeout, ask(up, &tunnel, ids.next())).await {
+        let (event, why) = match timeout(standby.check.timeout, ask(up, &tunnel, &standby.check, ids.next())).await {
             Ok(Ok(())) => (
                 Event::Passed,
                 "The target has passed its health checks again.".to_owned(),
@@ -113,15 +120,16 @@ enum Failed {
 }
 
 /// One check. Not cancel safe: dropping it resets the stream to the app, as it should.
-async fn ask<D: Dialer>(up: &Upstream<D>, tunnel: &Tunnel, id: RequestId) -> Result<(), Failed> {
+async fn ask<D: Dialer>(up: &Upstream<D>, tunnel: &Tunnel, check: &HealthCheck, id: RequestId) -> Result<(), Failed> {
     let endpoint = tunnel.primary.clone();
     let towards = match endpoint.app_protocol {
         AppProtocol::Http1 => Towards::Http1,
         AppProtocol::H2c => Towards::H2c,
+        AppProtocol::Tcp => return connect(up, &endpoint, check.timeout / 2).await.map_err(Failed::Fault),
     };
     let request = request(tunnel, towards, &id).map_err(Failed::Fault)?;
     let about = About {
-        visitor: SocketAddr::from(([0, 0, 0, 0], 0)),
+        visitor: NOBODY,
         endpoint,
     };
     let answer = match towards {
@@ -140,6 +148,20 @@ async fn ask<D: Dialer>(up: &Upstream<D>, tunnel: &Tunnel, id: RequestId) -> Res
     } else {
         Ok(())
     }
+}
+
+/// A TCP app is healthy if it takes a connection. An agent says nothing when it has one, and so is listened to for a refusal;
+/// an app may well say nothing. Not cancel safe, as `ask`.
+async fn connect<D: Dialer>(up: &Upstream<D>, endpoint: &Endpoint, refusal: Duration) -> Result<(), Fault> {
+    let mut stream = up.dial(endpoint, NOBODY).await?;
+    if !stream.is_direct()
+        && let Ok(Err(_)) = timeout(refusal, stream.read_u8()).await
+        && let Some(code) = stream.reset_code().and_then(fault::by_number)
+    {
+        return Err(Fault::new(code, ""));
+    }
+    let _ = stream.shutdown().await; // an end and no reset: it is nobody's fault
+    Ok(())
 }
 
 fn request(tunnel: &Tunnel, towards: Towards, request_id: &RequestId) -> Result<Request<Body>, Fault> {

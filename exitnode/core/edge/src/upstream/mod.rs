@@ -21,6 +21,7 @@ mod tape;
 mod websocket;
 
 use std::{
+    future::ready,
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
@@ -85,11 +86,13 @@ impl<D: Dialer> Upstream<D> {
         match routed.tunnel.endpoint(side).app_protocol {
             AppProtocol::Http1 => Box::pin(async move { http1::serve(&this, routed, side).await }),
             AppProtocol::H2c => Box::pin(async move { h2c::serve(&this, routed, side).await }),
+            // No host name leads to such a tunnel (route.rs).
+            AppProtocol::Tcp => Box::pin(ready(Err(Fault::new(&codes::NO_SUCH_TUNNEL, "")))),
         }
     }
 
     /// Opens a connection to the app on behalf of `visitor`. Cancel safe.
-    async fn dial(&self, endpoint: &Endpoint, visitor: SocketAddr) -> Result<Stream<D::Stream>, Fault> {
+    pub(crate) async fn dial(&self, endpoint: &Endpoint, visitor: SocketAddr) -> Result<Stream<D::Stream>, Fault> {
         let opened = match &endpoint.way {
             Way::Agent(uid) => timeout(limits::DIAL_TIMEOUT, self.dial_agent(uid, visitor)).await,
             Way::Direct(site) => timeout(limits::DIAL_TIMEOUT, self.direct.open(site, endpoint.app_protocol)).await,

@@ -1,6 +1,7 @@
 //! The PROXY header, versions 1 and 2, with which a load balancer says whose connection it passes on.
 //!
-//! Read to its last byte and not further: TLS begins behind it. The crate `ppp` reads what it says.
+//! Read to its last byte and not further: TLS begins behind it, or a TCP tunnel's own bytes. The crate `ppp` reads what it
+//! says. Called by the front end and by tcp/.
 
 use std::{
     io,
@@ -19,7 +20,7 @@ const V1_MOST: usize = 107;
 
 /// The visitor's address. `None`: the load balancer speaks for itself (a health check), or does not know.
 /// Not cancel safe: what was read is lost, and the connection with it.
-pub(super) async fn read<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Option<SocketAddr>> {
+pub(crate) async fn read<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; V2_SIGNATURE.len()];
     from.read_exact(&mut header).await?;
     if header == V2_SIGNATURE {
@@ -86,5 +87,4 @@ pub fn proxy_header(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "tests/announced.rs"]
 mod tests;
