@@ -26,7 +26,7 @@ from hawse_api import names
 FILE = "credentials.json"
 EPOCH_FILE = "epoch"
 AGENT_ID_FILE = "agent-id"
-MAX_ADDRESSES = 16
+MAX_ADDRESSES = names.AGENT_ADDRESSES_MAX
 _LIMIT_BYTES = 256 * 1024
 _SMALL_BYTES = 64
 _EPOCH_DIGITS = 16

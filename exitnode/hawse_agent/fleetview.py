@@ -92,21 +92,31 @@ def _exit_node(body: JsonObject, effective: int, total: int) -> ExitNodeView:
         effective_weight=effective,
         share=effective / total if total else 0.0,
         pods_ready=_number(body, "readyReplicas"),
-        pods=int(spec.get("replicas", 1)),
+        pods=_desired(body),
         agents=_number(body, "agents"),
         addresses=tuple(body.get("status", {}).get("addresses") or ()),
         state=_state(body),
     )
 
 
+def _desired(body: JsonObject) -> int:
+    """How many pods there should be: the operator knows what an autoscaler chose."""
+    spec = body.get("spec", {})
+    asked = int(spec.get("replicas", 1))
+    return _number(body, "desiredReplicas", asked) if spec.get("autoscaling") else asked
+
+
 def _state(body: JsonObject) -> str:
     """What a person has to know first."""
-    ready = _condition(body, "Ready")
-    if body.get("spec", {}).get("drain"):
-        return "draining" if ready.get("status") == "True" else f"draining; {_told(body, 'Ready')}"
-    if ready.get("status") == "True" and not body.get("spec", {}).get("weight", 100):
-        return "serving, weight 0"
-    return "serving" if ready.get("status") == "True" else _told(body, "Ready")
+    spec, draining = body.get("spec", {}), _condition(body, "Draining")
+    parts = ["draining"] if spec.get("drain") else []
+    if _condition(body, "Ready").get("status") != "True":
+        parts.append(_told(body, "Ready"))
+    elif not parts:
+        parts.append("serving" if spec.get("weight", 100) else "serving, weight 0")
+    if draining.get("reason") == "PodsStopping":
+        parts.append(words.printable(str(draining.get("message"))))
+    return "; ".join(parts)
 
 
 def _told(body: JsonObject, type_: str) -> str:
@@ -136,6 +146,6 @@ def _name(body: JsonObject) -> str:
     return str(body.get("metadata", {}).get("name", ""))
 
 
-def _number(body: JsonObject, field: str) -> int:
+def _number(body: JsonObject, field: str, default: int = 0) -> int:
     found = body.get("status", {}).get(field)
-    return found if isinstance(found, int) else 0
+    return found if isinstance(found, int) else default

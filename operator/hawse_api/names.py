@@ -50,6 +50,8 @@ TOKEN_AUDIENCE = "hawse"
 ALPN_LINK = "hawse/1"
 ALPN_ENROL = "hawse-enroll/1"
 ALPN_PEER = "hawse-peer/1"
+AGENT_ADDRESSES_MAX = 16
+"""Exit node addresses in a token's text, an offer, an agent's login."""
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 TOKEN_PREFIX = "hwt1."
@@ -88,6 +90,7 @@ class Condition(StrEnum):
     WEIGHTS_HONOURED = "WeightsHonoured"
     ISSUED = "Issued"
     BOUND = "Bound"
+    DRAINING = "Draining"
     READY = "Ready"
 
 
@@ -154,8 +157,13 @@ class Reason(StrEnum):
     RELEASED = "Released"
     # ExitNode
     AVAILABLE = "Available"
+    PARTLY_AVAILABLE = "PartlyAvailable"
     UNAVAILABLE = "Unavailable"
     FOREIGN_EDITS = "ForeignEdits"
+    # Draining
+    ASKED = "Asked"
+    PODS_STOPPING = "PodsStopping"
+    NOT_DRAINING = "NotDraining"
     # any Ready
     READY = "Ready"
 

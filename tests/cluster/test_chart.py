@@ -37,6 +37,12 @@ MAY = [
     (OPERATOR, "deletecollection", "secrets", TENANT, False),
     (OPERATOR, "create", "deployments.apps", SYSTEM, True),
     (OPERATOR, "create", "deployments.apps", TENANT, False),
+    (OPERATOR, "patch", "horizontalpodautoscalers.autoscaling", SYSTEM, True),
+    (OPERATOR, "create", "horizontalpodautoscalers.autoscaling", TENANT, False),
+    (OPERATOR, "delete", "poddisruptionbudgets.policy", SYSTEM, True),
+    (OPERATOR, "list", "poddisruptionbudgets.policy", TENANT, False),
+    (OPERATOR, "deletecollection", "poddisruptionbudgets.policy", SYSTEM, False),
+    (OPERATOR, "create", "pods/eviction", SYSTEM, False),
     (OPERATOR, "patch", "pods", SYSTEM, True),
     (OPERATOR, "get", "pods", TENANT, False),
     (OPERATOR, "create", "pods", SYSTEM, False),
@@ -71,7 +77,7 @@ MAY = [
     ("platform", "create", "tunnels", TENANT, False),
 ]
 HAWSE = {"tunnels", "fleets", "exitnodes", "subdomainreservations", "agenttokens", "agentsessions"}
-SUBRESOURCES = {"status", "scale", "exec", "token"}
+SUBRESOURCES = {"status", "scale", "exec", "token", "eviction"}
 PEOPLE = {"editor": "edit", "viewer": "view", "namespace-admin": "admin"}
 
 

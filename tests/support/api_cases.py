@@ -39,8 +39,10 @@ def ids(cases: Sequence[tuple[Any, ...]]) -> list[str]:
 
 
 def spec_with(kind: str, path: str, value: Any) -> dict[str, Any]:
-    """Return the valid spec of `kind` with one field changed, made or (REMOVED) taken away."""
+    """Return the valid spec of `kind` with one field changed, made or (REMOVED) taken away; without a path: several."""
     spec = copy.deepcopy(VALID[kind])
+    if not path:
+        return spec | value
     *parents, last = path.split(".")
     node = spec
     for part in parents:
@@ -56,6 +58,14 @@ POWERDNS: dict[str, Any] = {
     "servers": [{"name": "a", "url": "http://dns.example:8081"}],
     "apiKeyRef": {"name": "dns"},
 }
+AUTO: dict[str, Any] = {"maxReplicas": 3, "targetCPU": 70}
+
+
+def autoscaled(resources: dict[str, Any], **managed: Any) -> dict[str, Any]:
+    """Fields of an ExitNode that scales by CPU."""
+    return {"autoscaling": AUTO, "deployment": {"type": "Managed", "managed": {"resources": resources, **managed}}}
+
+
 REFUSED: list[tuple[str, str, Any, str, str]] = [
     # (kind, field, value, where, what is said)
     ("Tunnel", "colour", "red", "spec.colour", "unknown field"),
@@ -139,6 +149,19 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("ExitNode", "replicas", -1, "spec.replicas", "greater than or equal to 0"),
     ("ExitNode", "replicas", 101, "spec.replicas", "less than or equal to 100"),
     ("ExitNode", "replicas", "2", "spec.replicas", "valid integer"),
+    ("ExitNode", "autoscaling", {"targetCPU": 70}, "spec.autoscaling.maxReplicas", "is required"),
+    (
+        "ExitNode",
+        "autoscaling",
+        {"minReplicas": 3, "maxReplicas": 2, "targetCPU": 70},
+        "spec.autoscaling",
+        "minReplicas must not be greater than maxReplicas",
+    ),
+    ("ExitNode", "autoscaling", {"maxReplicas": 2}, "spec.autoscaling", "at least one of targetCPU and targetConnect"),
+    ("ExitNode", "autoscaling", AUTO | {"minReplicas": 0}, "autoscaling.minReplicas", "greater than or equal to 1"),
+    ("ExitNode", "autoscaling", AUTO | {"maxReplicas": 101}, "autoscaling.maxReplicas", "less than or equal to 100"),
+    ("ExitNode", "autoscaling", AUTO | {"targetCPU": 0}, "spec.autoscaling.targetCPU", "greater than or equal to 1"),
+    ("ExitNode", "", autoscaled({"requests": {"memory": "1Gi"}}), "spec", "set that too"),
     ("ExitNode", "weight", -1, "spec.weight", "greater than or equal to 0"),
     ("ExitNode", "weight", 1_000_001, "spec.weight", "less than or equal to 1000000"),
     ("ExitNode", "location", {"latitude": "91", "longitude": "0"}, "spec.location.latitude", "between -90 and 90"),
@@ -269,6 +292,11 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("Tunnel", "suspend", True),
     ("ExitNode", "replicas", 0),
     ("ExitNode", "replicas", 3),
+    ("ExitNode", "autoscaling", AUTO),
+    ("ExitNode", "", autoscaled({"requests": {"cpu": "1"}})),
+    ("ExitNode", "", autoscaled({"limits": {"cpu": 1}})),
+    ("ExitNode", "", autoscaled({}, podTemplatePatch={"spec": {}})),
+    ("ExitNode", "autoscaling", {"minReplicas": 2, "maxReplicas": 2, "targetConnections": 5_000}),
     ("ExitNode", "deployment", {"type": "Managed", "managed": {"podTemplatePatch": {"spec": {"anything": [1]}}}}),
     ("ExitNode", "deployment", {"type": "Managed", "managed": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}}}),
     ("ExitNode", "address", {"type": "Service", "service": {}}),

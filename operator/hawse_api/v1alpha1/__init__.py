@@ -18,7 +18,9 @@ from hawse_api.v1alpha1.dns import (
 )
 from hawse_api.v1alpha1.errors import ObjectInvalid, Problem
 from hawse_api.v1alpha1.exitnode import (
+    ADDRESSES_MAX,
     AddressType,
+    Autoscaling,
     Deployment,
     DeploymentType,
     ExitNode,
@@ -103,6 +105,7 @@ from hawse_api.v1alpha1.tunnel import (
 KINDS: tuple[type[Resource], ...] = (Fleet, ExitNode, SubdomainReservation, AgentToken, Tunnel, AgentSession)
 
 __all__ = [
+    "ADDRESSES_MAX",
     "KINDS",
     "ActiveTarget",
     "AddressType",
@@ -115,6 +118,7 @@ __all__ = [
     "AgentTokenStatus",
     "AllowedNamespaces",
     "AppProtocol",
+    "Autoscaling",
     "Certificate",
     "CertificateType",
     "ClaimRef",

@@ -75,6 +75,8 @@ Address = Annotated[
 _LabelValue = Annotated[str, Field(max_length=63)]
 _DEGREES = r"^-?[0-9]{1,3}(\.[0-9]{1,6})?$"
 WEIGHT_MAX = 1_000_000
+ADDRESSES_MAX = 128
+"""Room for the address of every pod, and those of a rollout."""
 Weight = Annotated[Int32, Field(ge=0, le=WEIGHT_MAX)]
 
 
@@ -180,10 +182,62 @@ class Location(Model):
     """Degrees east, negative in the west: "4.90"."""
 
 
+REPLICAS_MAX = 100
+Replicas = Annotated[Int32, Field(ge=1, le=REPLICAS_MAX)]
+
+
+class Autoscaling(Model):
+    """How a HorizontalPodAutoscaler chooses the number of pods; of two targets the one that asks for more decides."""
+
+    rules = (
+        Rule(
+            cel="self.minReplicas <= self.maxReplicas",
+            message="minReplicas must not be greater than maxReplicas",
+            holds=lambda autoscaling: autoscaling.min_replicas <= autoscaling.max_replicas,
+        ),
+        Rule(
+            cel="has(self.targetCPU) || has(self.targetConnections)",
+            message="at least one of targetCPU and targetConnections is required",
+            holds=lambda autoscaling: bool(autoscaling.target_cpu or autoscaling.target_connections),
+        ),
+    )
+
+    min_replicas: Replicas = 1
+    """Never fewer pods than this."""
+    max_replicas: Replicas
+    """Never more pods than this."""
+    target_cpu: Annotated[Int32, Field(ge=1, le=10_000)] | None = Field(default=None, alias="targetCPU")
+    """CPU that a pod shall use on average, in percent of what it asks for (resources.requests.cpu). Needs
+    metrics-server."""
+    target_connections: Annotated[Int32, Field(ge=1, le=1_000_000)] | None = None
+    """Visitors' connections that a pod shall have open on average. Needs an adapter for custom metrics that knows
+    hawse_edge_connections_open."""
+
+
+def _asks_for_cpu(spec: Any) -> bool:
+    if spec.autoscaling is None or spec.autoscaling.target_cpu is None:
+        return True
+    managed = spec.deployment.managed or ManagedDeployment()
+    if managed.resources is None or managed.pod_template_patch:
+        return True
+    return "cpu" in (managed.resources.requests or {}) or "cpu" in (managed.resources.limits or {})
+
+
+CPU_RULE = Rule(
+    cel="!has(self.autoscaling) || !has(self.autoscaling.targetCPU) || !has(self.deployment.managed) "
+    "|| !has(self.deployment.managed.resources) || has(self.deployment.managed.podTemplatePatch) "
+    "|| (has(self.deployment.managed.resources.requests) && 'cpu' in self.deployment.managed.resources.requests) "
+    "|| (has(self.deployment.managed.resources.limits) && 'cpu' in self.deployment.managed.resources.limits)",
+    message="autoscaling.targetCPU is a share of resources.requests.cpu: set that too",
+    holds=_asks_for_cpu,
+)
+"""Without a request the autoscaler would do nothing, and say so only in its own status."""
+
+
 class ExitNodeSpec(Model):
     """What the platform team wants."""
 
-    rules = (immutable("fleetName"),)
+    rules = (immutable("fleetName"), CPU_RULE)
 
     fleet_name: ShortName = "default"
     """The Fleet it belongs to. Immutable."""
@@ -195,8 +249,11 @@ class ExitNodeSpec(Model):
     """True: DNS gives it no new visitors (weight 0). Those who are connected stay."""
     location: Location | None = None
     """Where the region is: decides which region is the next nearest."""
-    replicas: Annotated[Int32, Field(ge=0, le=100)] = 1
-    """Pods. More than one is not served yet (Accepted=False/NeedsBackhaul): add ExitNodes instead."""
+    replicas: Annotated[Int32, Field(ge=0, le=REPLICAS_MAX)] = 1
+    """Pods. More than one is not served yet (Accepted=False/NeedsBackhaul): add ExitNodes instead. With autoscaling
+    only the number to begin with."""
+    autoscaling: Autoscaling | None = None
+    """Lets a HorizontalPodAutoscaler choose the number of pods."""
     deployment: Deployment = Deployment(type=DeploymentType.MANAGED, managed=ManagedDeployment())
     """How the pods come to be."""
     address: ExitNodeAddress = ExitNodeAddress(type=AddressType.POD_IPS)
@@ -204,18 +261,25 @@ class ExitNodeSpec(Model):
     shutdown: Shutdown = Shutdown()
     """How a pod stops."""
 
+    @property
+    def most_replicas(self) -> int:
+        """The most pods that it can come to without another edit."""
+        return self.replicas if self.autoscaling is None else self.autoscaling.max_replicas
+
 
 class ExitNodeStatus(ResourceStatus):
     """What the operator found and did."""
 
     replicas: Annotated[Int32, Field(ge=0)] | None = None
-    """Pods that exist."""
+    """Pods that exist, without those that are stopping."""
+    desired_replicas: Annotated[Int32, Field(ge=0)] | None = None
+    """Pods that there should be: spec.replicas, or what the autoscaler chose."""
     ready_replicas: Annotated[Int32, Field(ge=0)] | None = None
     """Pods that have their configuration and listen."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Label selector of the pods, for `kubectl scale` and autoscalers."""
     addresses: Annotated[
-        tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=64, json_schema_extra=LIST_SET)
+        tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=ADDRESSES_MAX, json_schema_extra=LIST_SET)
     ] = ()
     """Addresses or names that visitors and agents connect to."""
     agents: Annotated[Int32, Field(ge=0)] | None = None
@@ -236,10 +300,16 @@ class ExitNode(Resource):
         columns=(
             Column("Fleet", ".spec.fleetName", description="The Fleet it belongs to."),
             Column("Region", ".spec.region", description="Region that it serves."),
+            Column("Desired", ".status.desiredReplicas", "integer", "Pods that there should be."),
             Column("Pods", ".status.readyReplicas", "integer", "Pods that serve."),
             Column("Agents", ".status.agents", "integer", "Agents connected."),
-            Column("Weight", ".spec.weight", "integer", "Share of new visitors that was asked for.", wide=True),
-            Column("Effective", ".status.effectiveWeight", "integer", "Weight after readiness and drain.", wide=True),
+            Column("Weight", ".spec.weight", "integer", "Share of new visitors that was asked for."),
+            Column("Effective", ".status.effectiveWeight", "integer", "Weight after readiness and drain."),
+            Column(
+                "Draining",
+                '.status.conditions[?(@.type=="Draining")].status',
+                description="Whether it, or one of its pods, turns visitors away.",
+            ),
             Column("Addresses", ".status.addresses", description="Where visitors and agents find it.", wide=True),
             *condition_columns(),
         ),

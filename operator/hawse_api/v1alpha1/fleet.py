@@ -237,6 +237,12 @@ class Fleet(Resource):
         columns=(
             Column("Domain", ".spec.domain", description="Names of tunnels hang below it."),
             Column("DNS", ".spec.dns.type", description="Who answers for the names.", wide=True),
+            Column(
+                "DNS Ready",
+                '.status.conditions[?(@.type=="DNSReady")].status',
+                description="Whether the name servers have the records, where the operator writes them.",
+                wide=True,
+            ),
             Column("Exit Nodes", ".status.exitNodes", "integer", "ExitNodes that name this Fleet."),
             *condition_columns(),
         ),

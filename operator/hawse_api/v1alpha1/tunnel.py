@@ -254,6 +254,11 @@ class Tunnel(Resource):
             Column("Host", ".status.hostname", description="The public name."),
             Column("Protocol", ".spec.protocol", description="What visitors speak."),
             Column("Target", ".spec.target.type", description="What it leads to."),
+            Column(
+                "Target Ready",
+                '.status.conditions[?(@.type=="TargetReady")].status',
+                description="Whether what it leads to is there.",
+            ),
             Column("Active", ".status.activeTarget", description="What answers, if there is a standby.", wide=True),
             Column("URL", ".status.url", description="The address to visit.", wide=True),
             *condition_columns(),

@@ -51,13 +51,17 @@ SECRETS = Resource("", "v1", "secrets", "Secret", namespaced=True)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 SERVICES = Resource("", "v1", "services", "Service", namespaced=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
+AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", namespaced=True)
+DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 
 DNS_ENDPOINTS = Resource("externaldns.k8s.io", "v1alpha1", "dnsendpoints", "DNSEndpoint", namespaced=True)
 
-CHILDREN = (DEPLOYMENTS, PODS, SERVICES, CONFIG_MAPS)
+CHILDREN = (DEPLOYMENTS, PODS, SERVICES, CONFIG_MAPS, AUTOSCALERS, DISRUPTION_BUDGETS)
 """What the operator makes in its own namespace, and may watch there; by label."""
+STATUS_UNREAD = (AUTOSCALERS, DISRUPTION_BUDGETS)
+"""Children whose controllers write a status that nobody here reads, the autoscaler's several times a minute."""
 CACHED = (*HAWSE, NAMESPACES, *CHILDREN)
 """Everything the cache holds."""

@@ -19,17 +19,27 @@ SETTLED_S = 3
 DEFAULT_RESOURCES: JsonObject = {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "1Gi"}}
 """Without a CPU limit: throttling shows as latency of every visitor. Memory (measured): 60 MB to start with, 29 kB for
 each of 16,384 idle visitors, 1.5 MB for each of 96 answers that nobody reads, twice that in the second they come."""
+SPREAD_OVER = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+"""Labels of nodes: what fails as one shall not have all pods of an ExitNode."""
 FROM_POD = (("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("POD_IP", "status.podIP"))
 
 
+CONTAINER = "exitnode"
+"""Name of the container, which autoscalers and patches go by."""
+
+
 def build_deployment(exit_node: v1alpha1.ExitNode, *, namespace: str, image: str, min_drain_s: float) -> JsonObject:
-    """The Deployment; the ExitNode's podTemplatePatch is merged into the pod template last."""
+    """The Deployment; the ExitNode's podTemplatePatch is merged into the pod template last.
+
+    It says nothing of replicas where an autoscaler chooses them: see scaling.with_replicas.
+    """
     managed = exit_node.spec.deployment.managed or v1alpha1.ManagedDeployment()
     labels = metadata.exit_node_labels(exit_node)
     pod = _pod_spec(exit_node, managed, namespace, image, min_drain_s)
     template: JsonObject = {"metadata": {"labels": labels}, "spec": pod}
     if managed.pod_template_patch:
         template = merging.merge(template, managed.pod_template_patch)
+    replicas = {"replicas": exit_node.spec.replicas} if exit_node.spec.autoscaling is None else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -40,7 +50,7 @@ def build_deployment(exit_node: v1alpha1.ExitNode, *, namespace: str, image: str
             "ownerReferences": [metadata.owner_reference(exit_node)],
         },
         "spec": {
-            "replicas": exit_node.spec.replicas,
+            **replicas,
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": metadata.exit_node_selector(exit_node.name)},
             # A new pod serves before the old one drains, and agents have had the time to connect to it.
@@ -77,17 +87,29 @@ def _pod_spec(
             _container(managed, image, _environment(namespace, min_drain_s, drain_s, http3=http3), http3=http3)
         ],
         "volumes": _volumes(),
+        "topologySpreadConstraints": [_spread(exit_node, label) for label in SPREAD_OVER],
     }
     if managed.node_selector:
         spec["nodeSelector"] = dict(managed.node_selector)
     return spec
 
 
+def _spread(exit_node: v1alpha1.ExitNode, label: str) -> JsonObject:
+    return {
+        "topologyKey": label,
+        "maxSkew": 1,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": metadata.exit_node_selector(exit_node.name)},
+        # In a rollout the new pods are spread among themselves: the old ones are about to go.
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
 def _container(
     managed: v1alpha1.ManagedDeployment, image: str, environment: list[JsonObject], *, http3: bool
 ) -> JsonObject:
     return {
-        "name": "exitnode",
+        "name": CONTAINER,
         "image": image,
         "env": environment,
         "ports": [

@@ -5,11 +5,18 @@ server-side apply do; other lists are replaced and compared as a whole. Called b
 reconcile.exitnodes (covers).
 """
 
+import re
+from decimal import Decimal
 from typing import Any
 
 JsonObject = dict[str, Any]
 KEYS = ("name", "mountPath", "containerPort", "uid", "port", "key", "ip", "topologyKey")
 """Fields that tell items of a list apart, the first that all items have."""
+QUANTITIES = frozenset({"requests", "limits", "sizeLimit", "averageValue"})
+"""Fields with quantities in or below them. The API server writes them its own way: `1024Mi` comes back as `1Gi`."""
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]+))?")
+_BINARY = {f"{letter}i": 1 << 10 * power for power, letter in enumerate("KMGTPE", 1)}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 def merge(base: JsonObject, patch: JsonObject) -> JsonObject:
@@ -50,15 +57,29 @@ def _is_key(items: list[Any], key: str) -> bool:
     return None not in values and len(set(map(str, values))) == len(values)
 
 
-def covers(live: Any, wanted: Any) -> bool:
-    """Whether everything that `wanted` says stands in `live`; what others added does not count."""
+def covers(live: Any, wanted: Any, *, quantities: bool = False) -> bool:
+    """Whether everything that `wanted` says stands in `live`; what others added does not count.
+
+    `quantities`: values are compared as Kubernetes' quantities.
+    """
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(
-            field in live and covers(live[field], value) for field, value in wanted.items()
+            field in live and covers(live[field], value, quantities=quantities or field in QUANTITIES)
+            for field, value in wanted.items()
         )
     if isinstance(wanted, list):
         return isinstance(live, list) and _covers_list(live, wanted)
-    return bool(live == wanted)
+    return bool(live == wanted or (quantities and _amount(live) == _amount(wanted) is not None))
+
+
+def _amount(quantity: object) -> Decimal | None:
+    """A quantity as a number; None if it is not one."""
+    found = _QUANTITY.fullmatch(str(quantity))
+    if found is None:
+        return None
+    number, binary, decimal, exponent = found.groups()
+    power = int(exponent) if exponent else _DECIMAL.get(decimal or "", 0)
+    return (Decimal(number) * _BINARY.get(binary or "", 1)).scaleb(power)
 
 
 def _covers_list(live: list[Any], wanted: list[Any]) -> bool:

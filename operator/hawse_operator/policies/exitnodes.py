@@ -4,13 +4,16 @@ Pure. Called by reconcile.exitnodes.
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hawse_api import names, v1alpha1
 from hawse_operator.policies import facts, violations
 from hawse_operator.policies.violations import Violation
+
+Condition, Reason = names.Condition, names.Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,45 @@ def fleet_exists(given: ExitNodeInput) -> Violation | None:
 
 def needs_no_backhaul(given: ExitNodeInput) -> Violation | None:
     """One replica: without backhaul a visitor would meet a pod that the agent is not connected to."""
-    replicas = given.exit_node.spec.replicas
+    replicas = given.exit_node.spec.most_replicas
     if replicas <= 1:
         return None
     return Violation(
         names.Reason.NEEDS_BACKHAUL,
-        f"spec.replicas is {replicas}; more than one replica needs backhaul between pods, which is not there yet. "
-        "Set it to 1 and add ExitNodes instead.",
+        f"Up to {replicas} replicas are asked for; more than one replica needs backhaul between pods, which is not "
+        "there yet. Set spec.replicas to 1 and add ExitNodes instead.",
     )
+
+
+def desired_replicas(exit_node: v1alpha1.ExitNode, chosen: int | None) -> int:
+    """How many pods there should be. `chosen`: what the Deployment says now; None: there is none yet.
+
+    With an autoscaler that is its choice, as long as it keeps to the bounds: it does nothing about 0, for example.
+    """
+    spec = exit_node.spec
+    if spec.autoscaling is None:
+        return spec.replicas
+    start = spec.replicas if chosen is None else chosen
+    return min(max(start, spec.autoscaling.min_replicas), spec.autoscaling.max_replicas)
+
+
+def judge_draining(exit_node: v1alpha1.ExitNode, pods: Sequence[facts.Pod]) -> v1alpha1.Judgement:
+    """Draining of an ExitNode: all of it, because somebody asked for that, or some of its pods."""
+    stopping = sum(pod.is_stopping for pod in pods)
+    these = f"{stopping} pod{' is' if stopping == 1 else 's are'} stopping."
+    if exit_node.spec.drain:
+        message = "spec.drain is true: DNS gives it no new visitors." + (f" {these}" if stopping else "")
+        return v1alpha1.judge(Condition.DRAINING, True, Reason.ASKED, message)
+    if stopping:
+        return v1alpha1.judge(Condition.DRAINING, True, Reason.PODS_STOPPING, these)
+    return v1alpha1.judge(Condition.DRAINING, False, Reason.NOT_DRAINING)
+
+
+def spread(groups: Sequence[Collection[str]], most: int) -> tuple[str, ...]:
+    """At most so many of all groups' members, from every group the first before any group's second."""
+    turns = itertools.zip_longest(*groups)
+    members = dict.fromkeys(member for turn in turns for member in turn if member is not None)
+    return tuple(members)[:most]
 
 
 def addresses_of(

@@ -38,6 +38,11 @@ class Pod:
     has_ended: bool = False
     """Its containers have ended for good. A pod that was deleted goes on until it has drained."""
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was deleted and drains: it serves those whom it has."""
+        return self.is_ending and not self.has_ended
+
 
 @dataclass(frozen=True, slots=True)
 class Service:

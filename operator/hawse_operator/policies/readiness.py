@@ -118,8 +118,9 @@ def judge_exit_node(
             Condition.PROGRAMMED, False, Reason.UNAVAILABLE, "spec.replicas is 0: nothing is served here."
         )
     if len(ready) < wanted:
+        reason = Reason.PARTLY_AVAILABLE if ready else Reason.UNAVAILABLE
         message = f"{len(ready)} of {wanted} pods are ready: kubectl get pods -l hawse.dev/exit-node shows them."
-        return v1alpha1.judge(Condition.PROGRAMMED, False, Reason.UNAVAILABLE, message)
+        return v1alpha1.judge(Condition.PROGRAMMED, False, reason, message)
     missing = sorted(pod.name for pod in ready if pod.name not in connected)
     if missing:
         if settling:

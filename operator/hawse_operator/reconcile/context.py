@@ -160,8 +160,10 @@ class Context:
         )
 
 
-QUIET = frozenset({names.Reason.PENDING, names.Reason.NO_AGENT})
-"""Reasons that every new object passes through: no news."""
+QUIET = frozenset(
+    {names.Reason.PENDING, names.Reason.NO_AGENT, names.Reason.PARTLY_AVAILABLE, names.Reason.NOT_DRAINING}
+)
+"""Reasons that every new object passes through, or every rollout: no news."""
 
 
 def is_worth_an_event(transition: statuses.Transition) -> bool:

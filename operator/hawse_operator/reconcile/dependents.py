@@ -48,7 +48,8 @@ def of_object(
     body = new if new is not None else old
     if body is None:
         return
-    yield from _own(resource, body)
+    if resource not in resources.STATUS_UNREAD or _without_status(old) != _without_status(new):
+        yield from _own(resource, body)
     match resource:
         case resources.TUNNELS:
             yield from _of_tunnel(resource, old, new)
@@ -65,6 +66,9 @@ def of_object(
             yield from _of_exit_node(world, fleet)
         case resources.NAMESPACES if _identity(old) != _identity(new):
             yield from _of_namespace(world, body["metadata"]["name"])
+        case resources.DEPLOYMENTS if old is not None and new is not None and _replicas(old) != _replicas(new):
+            fleet = str((new["metadata"].get("labels") or {}).get(names.LABEL_FLEET, ""))
+            yield from _of_exit_node(world, fleet)  # an autoscaler chose: the ready share is another one
         case resources.PODS:
             yield from _of_pod(world, old, new)
         case resources.CONFIG_MAPS:
@@ -250,6 +254,17 @@ def _shape(body: JsonObject | None) -> tuple[object, ...] | None:
         metadata_.get("deletionTimestamp"),
         metadata_.get("annotations"),
     )
+
+
+def _without_status(body: JsonObject | None) -> object:
+    if body is None:
+        return None
+    metadata_ = {key: value for key, value in body["metadata"].items() if key != "resourceVersion"}
+    return metadata_, body.get("spec")
+
+
+def _replicas(body: JsonObject) -> object:
+    return (body.get("spec") or {}).get("replicas")
 
 
 def _identity(body: JsonObject | None) -> tuple[object, ...] | None:

@@ -1,4 +1,4 @@
-"""Reconcile ExitNodes: apply Deployment and Service, correct foreign edits, write the status.
+"""Reconcile ExitNodes: apply their Deployment and what is around it, correct foreign edits, write the status.
 
 The pods enrol and get their configuration by themselves (control); here it is only judged whether they have.
 """
@@ -12,8 +12,8 @@ from hawse_operator import telemetry
 from hawse_operator.dns import standing as standings
 from hawse_operator.dns import weights
 from hawse_operator.k8s import events
-from hawse_operator.k8s.resources import DEPLOYMENTS, EXIT_NODES, SERVICES, Resource
-from hawse_operator.manifests import deployments, merging, metadata, services
+from hawse_operator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS, EXIT_NODES, SERVICES, Resource
+from hawse_operator.manifests import deployments, merging, metadata, scaling, services
 from hawse_operator.policies import corrections, exitnodes, facts, readiness, violations
 from hawse_operator.reconcile.cache import Key, key_of
 from hawse_operator.reconcile.context import Context
@@ -62,27 +62,41 @@ class ExitNodeReconciler:
 
     async def _apply(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> list[float]:
         """Bring the children to what they should be; returns in how many seconds some are put back, if not now."""
-        settings = self._context.settings
-        namespace = settings.pod_namespace
-        deployment = deployments.build_deployment(
+        namespace = self._context.settings.pod_namespace
+        around = {
+            AUTOSCALERS: scaling.build_autoscaler(exit_node, namespace=namespace),
+            DISRUPTION_BUDGETS: scaling.build_disruption_budget(exit_node, namespace=namespace),
+            SERVICES: services.build_service(exit_node, fleet, namespace=namespace),
+        }
+        for resource in (resource for resource, wanted in around.items() if wanted is None):
+            await self._remove(exit_node, resource)  # an autoscaler before its replicas are put back
+        waits = [await self._ensure(exit_node, DEPLOYMENTS, self._deployment(exit_node, fleet))]
+        for resource, wanted in around.items():
+            if wanted is not None:
+                waits.append(await self._ensure(exit_node, resource, metadata.with_fingerprint(wanted)))
+        return waits
+
+    def _deployment(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> dict[str, Any]:
+        settings, world = self._context.settings, self._context.world
+        built = deployments.build_deployment(
             exit_node,
-            namespace=namespace,
+            namespace=settings.pod_namespace,
             image=settings.exitnode_image,
             min_drain_s=exitnodes.min_drain_s(exit_node, fleet),
         )
-        waits = [await self._ensure(exit_node, DEPLOYMENTS, deployment)]
-        service = services.build_service(exit_node, fleet, namespace=namespace)
-        if service is not None:
-            waits.append(await self._ensure(exit_node, SERVICES, service))
-            return waits
-        for unwanted in self._context.world.cache[SERVICES].select("exit_node", exit_node.name):
-            await self._context.client.delete(
-                SERVICES, namespace, unwanted["metadata"]["name"], uid=unwanted["metadata"]["uid"]
-            )
-        return waits
+        wanted = metadata.with_fingerprint(built)
+        if exit_node.spec.autoscaling is None:
+            return wanted
+        live = world.cache[DEPLOYMENTS].get(key_of(DEPLOYMENTS, wanted))
+        return scaling.with_replicas(wanted, world.desired_replicas(exit_node), live)
+
+    async def _remove(self, exit_node: v1alpha1.ExitNode, resource: Resource) -> None:
+        for unwanted in self._context.world.cache[resource].select("exit_node", exit_node.name):
+            described = unwanted["metadata"]
+            await self._context.client.delete(resource, described["namespace"], described["name"], uid=described["uid"])
 
     async def _ensure(self, exit_node: v1alpha1.ExitNode, resource: Resource, wanted: dict[str, Any]) -> float:
-        wanted = metadata.with_fingerprint(wanted)
+        """Apply a child that is not as `wanted`, which has its fingerprint; returns in how many seconds, if not now."""
         key = key_of(resource, wanted)
         live = self._context.world.cache[resource].get(key)
         if live is not None and merging.covers(live, wanted):
@@ -125,6 +139,7 @@ class ExitNodeReconciler:
             )
         )
         judgements.append(readiness.judge_ready(judgements, SUMMED))
+        judgements.append(exitnodes.judge_draining(exit_node, pods))
         fleet = world.fleets().get(exit_node.spec.fleet_name)
         addresses = world.addresses(exit_node)
         judgements += self._judge_dns(exit_node, fleet, addresses)
@@ -132,12 +147,13 @@ class ExitNodeReconciler:
         for kind, weight in zip(WEIGHTS, (exit_node.spec.weight, effective or 0), strict=True):
             telemetry.WEIGHT.labels(exit_node.name, kind).set(weight)
         fields = {
-            "replicas": len(pods),
+            "replicas": sum(not pod.is_ending for pod in pods),
+            "desired_replicas": world.desired_replicas(exit_node),
             "ready_replicas": sum(pod.is_ready for pod in pods),
             "selector": ",".join(
                 f"{key}={value}" for key, value in metadata.exit_node_selector(exit_node.name).items()
             ),
-            "addresses": addresses,
+            "addresses": addresses[: v1alpha1.ADDRESSES_MAX],
             "agents": self._agents(exit_node),
             "effective_weight": effective,
         }
@@ -157,9 +173,8 @@ class ExitNodeReconciler:
     def _judge_programmed(self, exit_node: v1alpha1.ExitNode, pods: list[facts.Pod]) -> v1alpha1.Judgement | None:
         nodes = self._context.hub.nodes(exit_node.spec.fleet_name)
         connected = {name for name, node in nodes.items() if node.connected and node.snapshot_done}
-        return readiness.judge_exit_node(
-            pods, connected, wanted=exit_node.spec.replicas, settling=self._context.settling_s > 0
-        )
+        wanted = self._context.world.desired_replicas(exit_node)
+        return readiness.judge_exit_node(pods, connected, wanted=wanted, settling=self._context.settling_s > 0)
 
     def _agents(self, exit_node: v1alpha1.ExitNode) -> int:
         agents = {

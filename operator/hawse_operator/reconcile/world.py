@@ -93,7 +93,13 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
     resources.PODS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE), "fleet": _label(names.LABEL_FLEET)},
     resources.DEPLOYMENTS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
     resources.SERVICES.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
+    resources.AUTOSCALERS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
+    resources.DISRUPTION_BUDGETS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
 }
+
+
+BEHIND_DNS = (resources.EXIT_NODES, resources.DEPLOYMENTS, resources.PODS, resources.SERVICES)
+"""What an ExitNode as DNS sees it is made of."""
 
 
 def _count(members: Set[Key], more: Set[Key], without: Key) -> int:
@@ -267,13 +273,18 @@ class World:
         found = self.cache[resources.SERVICES].select("exit_node", exit_node)
         return services.addresses_of_service(found[0] if found else None)
 
+    def desired_replicas(self, exit_node: v1alpha1.ExitNode) -> int:
+        """How many pods an ExitNode should have."""
+        found = self.cache[resources.DEPLOYMENTS].select("exit_node", exit_node.name)
+        return exitnodes.desired_replicas(exit_node, _spec(found[0]).get("replicas") if found else None)
+
     def regions(self, fleet: str) -> tuple[str, ...]:
         """Regions of a fleet's ExitNodes."""
         return tuple(sorted({exit_node.spec.region for exit_node in self.exit_nodes(fleet)}))
 
     def dns_nodes(self, fleet: v1alpha1.Fleet) -> tuple[weights.Node, ...]:
         """ExitNodes of a fleet as DNS sees them. Kept until one of them changes: every Tunnel asks for them."""
-        revision = tuple(self.cache[kind].revision for kind in (resources.EXIT_NODES, *resources.CHILDREN))
+        revision = tuple(self.cache[kind].revision for kind in BEHIND_DNS)
         known = self._dns_nodes.get(fleet.name)
         if known is None or known[0] != revision or known[1] is not fleet:
             nodes = tuple(self.dns_node(one, fleet) for one in self.exit_nodes(fleet.name) if not one.is_deleting)
@@ -289,7 +300,7 @@ class World:
             weight=spec.weight,
             drains=spec.drain,
             ready=sum(pod.is_ready for pod in self.pods_of(exit_node.name)),
-            wanted=spec.replicas,
+            wanted=self.desired_replicas(exit_node),
             addresses=exitnodes.ip_addresses(self.addresses(exit_node)),
             port=exitnodes.links_tcp_port(exit_node, fleet),
             location=(float(spec.location.latitude), float(spec.location.longitude)) if spec.location else None,
@@ -298,21 +309,20 @@ class World:
     def agent_addresses(self, fleet: v1alpha1.Fleet) -> dict[str, int]:
         """Where agents try to reach a fleet, in order: "203.0.113.7:7443" (UDP) -> the TCP port of the same exit node.
 
-        Empty while nobody would answer at any of them.
+        Empty while nobody would answer at any of them. Not more than an agent takes: some of each ExitNode then.
         """
         exit_nodes = self.exit_nodes(fleet.name)
         if not any(self.addresses(exit_node) for exit_node in exit_nodes):
             return {}
-        found = {
-            exitnodes.with_port(address, exitnodes.agents_port(exit_node, fleet)): exitnodes.links_tcp_port(
-                exit_node, fleet
-            )
-            for exit_node in exit_nodes
-            for address in exitnodes.dial_addresses_of(
-                exit_node, self.pods_of(exit_node.name), self._addresses_of_service(exit_node.name)
-            )
-        }
-        return dict(sorted(found.items()))
+        groups = [self._agent_addresses(one, fleet) for one in sorted(exit_nodes, key=lambda one: one.name)]
+        found = {address: port for group in groups for address, port in group.items()}
+        return {address: found[address] for address in sorted(exitnodes.spread(groups, names.AGENT_ADDRESSES_MAX))}
+
+    def _agent_addresses(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> dict[str, int]:
+        udp, tcp = exitnodes.agents_port(exit_node, fleet), exitnodes.links_tcp_port(exit_node, fleet)
+        pods, of_service = self.pods_of(exit_node.name), self._addresses_of_service(exit_node.name)
+        found = exitnodes.dial_addresses_of(exit_node, pods, of_service)
+        return {exitnodes.with_port(address, udp): tcp for address in found}
 
     def addresses_moved(self, fleet_name: str) -> bool:
         """Whether agents reach a fleet elsewhere than when this was last asked. Most changes of pods move nothing."""

@@ -1,4 +1,4 @@
-"""An ExitNode in, its Deployment and Service out. HAWSE_REGEN=1 rewrites the second; review it like code."""
+"""An ExitNode in, its children out. HAWSE_REGEN=1 rewrites the second; review it like code."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hawse_api import v1alpha1
-from hawse_operator.manifests import deployments, metadata, services
+from hawse_operator.manifests import deployments, metadata, scaling, services
 from hawse_operator.policies import exitnodes
 
 HERE = Path(__file__).parent
@@ -34,6 +34,8 @@ def build(case: dict[str, Any]) -> list[dict[str, Any]]:
             min_drain_s=exitnodes.min_drain_s(exit_node, fleet),
         ),
         services.build_service(exit_node, fleet, namespace="hawse-system"),
+        scaling.build_autoscaler(exit_node, namespace="hawse-system"),
+        scaling.build_disruption_budget(exit_node, namespace="hawse-system"),
     ]
     return [body for body in found if body is not None]
 
@@ -67,6 +69,18 @@ def test_any_change_of_a_manifest_changes_its_fingerprint() -> None:
     assert marked == metadata.with_fingerprint(body)
     assert marked["metadata"]["annotations"] != less["metadata"]["annotations"]
     assert "annotations" not in body["metadata"]
+
+
+def test_the_replicas_that_an_autoscaler_chose_are_no_part_of_the_fingerprint() -> None:
+    """And are applied over the version alone that they were read from."""
+    built = metadata.with_fingerprint({"metadata": {"name": "a"}, "spec": {"x": 1}})
+    live = {"metadata": {"name": "a", "resourceVersion": "7"}, "spec": {"x": 1, "replicas": 4}}
+    first, later = scaling.with_replicas(built, 2, None), scaling.with_replicas(built, 4, live)
+    assert (first["spec"]["replicas"], later["spec"]["replicas"]) == (2, 4)
+    assert metadata.has_fingerprint_of(first, later)
+    assert "resourceVersion" not in first["metadata"]
+    assert later["metadata"]["resourceVersion"] == "7"
+    assert "replicas" not in built["spec"]
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,36 @@ def test_shares_are_those_of_the_effective_weights() -> None:
             exit_node("a", "eu", ("Ready", "False", "Unavailable", "0 of 1 pods are ready.")),
             "Unavailable: 0 of 1 pods are ready.",
         ),
+        (
+            exit_node("a", "eu", READY, ("Draining", "True", "PodsStopping", "1 pod is stopping.")),
+            "serving; 1 pod is stopping.",
+        ),
+        (exit_node("a", "eu", READY, ("Draining", "False", "NotDraining", "")), "serving"),
         (exit_node("a", "eu"), "not judged yet: is the operator running?"),
     ],
 )
 def test_the_state_says_why_nobody_is_served(node: Any, state: str) -> None:
     (found,) = fleetview.view([FLEET], [node])
     assert found.exit_nodes[0].state == state
+
+
+@pytest.mark.parametrize(
+    ("spec", "desired", "shown"),
+    [
+        ({}, None, "1/1"),
+        ({"replicas": 3}, None, "1/3"),
+        ({"replicas": 3}, 2, "1/3"),
+        ({"replicas": 3, "autoscaling": {"maxReplicas": 9}}, 5, "1/5"),
+        ({"replicas": 3, "autoscaling": {"maxReplicas": 9}}, None, "1/3"),
+    ],
+)
+def test_pods_are_counted_against_what_was_asked_for_or_chosen(
+    spec: dict[str, Any], desired: int | None, shown: str
+) -> None:
+    node = exit_node("a", "eu", READY, **spec)
+    node["status"] |= {"desiredReplicas": desired} if desired is not None else {}
+    row = fleetview.lines(fleetview.view([FLEET], [node]))[-1].split()
+    assert row[5] == shown
 
 
 def test_what_was_judged_of_an_earlier_spec_is_marked() -> None:

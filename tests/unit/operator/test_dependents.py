@@ -189,6 +189,55 @@ def test_a_pod_that_comes_or_goes_wakes_the_list_of_peers(scene: Scene) -> None:
     assert PEERS in scene.woken()
 
 
+def child(resource: resources.Resource, version: int, spec: dict[str, Any], **status: Any) -> dict[str, Any]:
+    labels = {"hawse.dev/exit-node": "eu-west-1", "hawse.dev/fleet": "default"}
+    metadata = objects.meta("eu-west-1-0", "hawse-system", labels=labels, version=version)
+    described = {"apiVersion": resource.api_version, "kind": resource.kind}
+    return {**described, "metadata": metadata, "spec": spec, "status": status}
+
+
+@pytest.mark.parametrize("resource", resources.STATUS_UNREAD, ids=lambda resource: resource.plural)
+def test_what_an_autoscaler_and_a_budget_found_out_wakes_nobody(scene: Scene, resource: resources.Resource) -> None:
+    scene.intake.observe(resource, "ADDED", child(resource, 2, {"a": 1}))
+    assert scene.woken() == {EXIT_NODE}
+    scene.intake.observe(resource, "MODIFIED", child(resource, 3, {"a": 1}, seen=1))
+    assert scene.woken() == set()
+    scene.intake.observe(resource, "MODIFIED", child(resource, 4, {"a": 2}, seen=1))
+    assert scene.woken() == {EXIT_NODE}
+    scene.intake.observe(resource, "DELETED", child(resource, 5, {"a": 2}, seen=1))
+    assert scene.woken() == {EXIT_NODE}
+
+
+def test_the_choice_of_an_autoscaler_wakes_all_that_tell_weights(scene: Scene) -> None:
+    scene.intake.observe(resources.DEPLOYMENTS, "ADDED", child(resources.DEPLOYMENTS, 2, {"replicas": 1}))
+    assert scene.woken() == {EXIT_NODE}
+    scene.intake.observe(resources.DEPLOYMENTS, "MODIFIED", child(resources.DEPLOYMENTS, 3, {"replicas": 1}, ready=1))
+    assert scene.woken() == {EXIT_NODE}
+    scene.intake.observe(resources.DEPLOYMENTS, "MODIFIED", child(resources.DEPLOYMENTS, 4, {"replicas": 2}, ready=1))
+    assert scene.woken() == {EXIT_NODE, FLEET, DNS, TUNNEL}
+
+
+def test_an_autoscaled_exit_node_weighs_by_the_pods_that_were_chosen(scene: Scene) -> None:
+    auto = {"minReplicas": 1, "maxReplicas": 4, "targetCPU": 70}
+    body = objects.exit_node_body(version=2, spec={"autoscaling": auto})
+    scene.intake.observe(resources.EXIT_NODES, "MODIFIED", body)
+    fleet = scene.world.fleets()["default"]
+    assert [(node.ready, node.wanted) for node in scene.world.dns_nodes(fleet)] == [(1, 1)]
+    scene.intake.observe(resources.DEPLOYMENTS, "ADDED", child(resources.DEPLOYMENTS, 3, {"replicas": 4}))
+    assert [(node.ready, node.wanted) for node in scene.world.dns_nodes(fleet)] == [(1, 4)]
+
+
+def test_agents_get_no_more_addresses_than_they_take_and_some_of_every_exit_node(scene: Scene) -> None:
+    for number in range(40):
+        scene.intake.observe(resources.PODS, "ADDED", objects.pod_body(f"e{number}", ip=f"127.0.2.{number}"))
+    scene.intake.observe(resources.EXIT_NODES, "ADDED", objects.exit_node_body("us-1", "us-east"))
+    scene.intake.observe(resources.PODS, "ADDED", objects.pod_body("u", "us-1", region="us-east", ip="127.0.3.1"))
+    found = list(scene.world.agent_addresses(scene.world.fleets()["default"]))
+    assert len(found) == 16
+    assert "127.0.3.1:7443" in found
+    assert found == sorted(found)
+
+
 def test_a_placement_wakes_the_records_when_it_turns_or_its_name_is_held(scene: Scene) -> None:
     body = objects.tunnel_body(spec={"placement": {"policy": "Nearest"}}, version=8)
     scene.intake.observe(resources.TUNNELS, "MODIFIED", body)

@@ -11,6 +11,7 @@ POWER_DNS = {
     "type": "PowerDNS",
     "powerDNS": {"servers": [{"name": "a", "url": "http://192.0.2.1:8081"}], "apiKeyRef": {"name": "key"}},
 }
+AUTO = {"minReplicas": 2, "maxReplicas": 6, "targetCPU": 70}
 PODS = [facts.read_pod(pod_body(f"p{n}", ip=f"127.0.1.{n}", ready=n != 3)) for n in (2, 1, 3)]
 
 
@@ -24,8 +25,8 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
     assert (missing.reason, missing.message) == ("FleetNotFound", 'Fleet "default" does not exist. Existing: eu.')
     assert several.reason == "NeedsBackhaul"
     assert several.message == (
-        "spec.replicas is 2; more than one replica needs backhaul between pods, which is not there yet. "
-        "Set it to 1 and add ExitNodes instead."
+        "Up to 2 replicas are asked for; more than one replica needs backhaul between pods, which is not there yet. "
+        "Set spec.replicas to 1 and add ExitNodes instead."
     )
 
 
@@ -54,6 +55,52 @@ def test_an_exit_node_is_reached_where_its_spec_says(
     node = exit_node(spec={"address": address})
     assert exitnodes.addresses_of(node, PODS, service) == expected
     assert exitnodes.agents_port(node, fleet(spec={"listeners": {"agents": 9443}})) == port
+
+
+@pytest.mark.parametrize(
+    ("spec", "chosen", "expected"),
+    [
+        pytest.param({"replicas": 3}, 7, 3, id="the spec decides"),
+        pytest.param({"replicas": 3, "autoscaling": AUTO}, None, 3, id="the first time as well"),
+        pytest.param({"replicas": 3, "autoscaling": AUTO}, 5, 5, id="then the autoscaler"),
+        pytest.param({"replicas": 9, "autoscaling": AUTO}, None, 6, id="within its bounds"),
+        pytest.param({"replicas": 1, "autoscaling": AUTO}, 0, 2, id="which 0 turns off"),
+    ],
+)
+def test_the_number_of_pods_is_that_of_the_spec_or_of_the_autoscaler(
+    spec: dict[str, Any], chosen: int | None, expected: int
+) -> None:
+    assert exitnodes.desired_replicas(exit_node(spec=spec), chosen) == expected
+
+
+@pytest.mark.parametrize(
+    ("drain", "stopping", "said"),
+    [
+        (False, 0, ("False", "NotDraining", "")),
+        (False, 1, ("True", "PodsStopping", "1 pod is stopping.")),
+        (True, 0, ("True", "Asked", "spec.drain is true: DNS gives it no new visitors.")),
+        (True, 2, ("True", "Asked", "spec.drain is true: DNS gives it no new visitors. 2 pods are stopping.")),
+    ],
+)
+def test_draining_tells_what_turns_visitors_away(drain: bool, stopping: int, said: tuple[str, ...]) -> None:
+    stops = [facts.read_pod(pod_body(f"s{n}", deletionTimestamp="2026-01-01T00:00:00Z")) for n in range(stopping)]
+    evicted = pod_body("evicted")
+    evicted["status"]["phase"] = "Failed"
+    found = exitnodes.judge_draining(exit_node(spec={"drain": drain}), [*PODS, *stops, facts.read_pod(evicted)])
+    assert (found.status, found.reason, found.message) == said
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ([["a1", "a2"], ["b1"]], ("a1", "b1", "a2")),
+        ([["a1", "a2", "a3", "a4"], ["b1", "b2"], ["c1"]], ("a1", "b1", "c1", "a2")),
+        ([["x"], ["x", "b2"]], ("x", "b2")),
+        ([], ()),
+    ],
+)
+def test_few_of_many_are_taken_from_every_group(groups: list[list[str]], expected: tuple[str, ...]) -> None:
+    assert exitnodes.spread(groups, 4) == expected
 
 
 def test_agents_are_told_of_pods_that_are_not_ready_for_a_moment_but_not_of_those_that_end() -> None:

@@ -46,6 +46,31 @@ WANTED = {"spec": {"replicas": 1, "containers": [{"name": "main", "image": "x"}]
 
 
 @pytest.mark.parametrize(
+    ("live", "wanted", "expected"),
+    [
+        pytest.param({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "1024Mi"}}, True, id="binary units"),
+        pytest.param({"limits": {"cpu": "1"}}, {"limits": {"cpu": "1000m"}}, True, id="decimal units"),
+        pytest.param({"limits": {"cpu": "2"}}, {"limits": {"cpu": 2}}, True, id="a number"),
+        pytest.param({"limits": {"cpu": "1500m"}}, {"limits": {"cpu": "1.5"}}, True, id="a fraction"),
+        pytest.param({"limits": {"memory": "10M"}}, {"limits": {"memory": "1e7"}}, True, id="an exponent"),
+        pytest.param({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "1G"}}, False, id="another amount"),
+        pytest.param({"limits": {"memory": "?"}}, {"limits": {"memory": "!"}}, False, id="no quantities"),
+        pytest.param(
+            {"env": [{"name": "A", "value": "1k"}]}, {"env": [{"name": "A", "value": "1000"}]}, False, id="a text"
+        ),
+        pytest.param(
+            {"metrics": [{"pods": {"target": {"averageValue": "1k"}}}]},
+            {"metrics": [{"pods": {"target": {"averageValue": "1000"}}}]},
+            True,
+            id="in a list",
+        ),
+    ],
+)
+def test_quantities_are_compared_by_what_they_amount_to(live: Any, wanted: Any, expected: bool) -> None:
+    assert covers(live, wanted) is expected
+
+
+@pytest.mark.parametrize(
     ("live", "expected"),
     [
         pytest.param(WANTED, True, id="the same"),

@@ -104,6 +104,7 @@ READY, UNREADY = (facts.read_pod(pod_body(name, ready=ready)) for name, ready in
         pytest.param([READY], {"up"}, 1, False, "Available", id="ready and connected"),
         pytest.param([UNREADY], {"down"}, 1, False, "Unavailable", id="no ready pod"),
         pytest.param([], set(), 1, False, "Unavailable", id="no pod"),
+        pytest.param([READY, UNREADY], {"up"}, 2, False, "PartlyAvailable", id="one of two"),
         pytest.param([READY], {"up"}, 0, False, "Unavailable", id="scaled to nothing"),
         pytest.param([READY], set(), 1, False, "Pending", id="not connected"),
         pytest.param([READY], set(), 1, True, None, id="not connected to a new leader yet"),
