@@ -1,9 +1,11 @@
 """Carries events of the core into the session table and the table's commands back. Shell; decides nothing.
 
-One per process, on the event loop: `run` reads the core, everybody else calls `feed`. A command for a link that is gone
+One per process, on the event loop: `run` reads the core, everybody else calls `feed`. Links of other exit nodes are
+`backhaul`'s. A command for a link that is gone
 is ignored by the core.
 """
 
+import asyncio
 import logging
 import secrets
 import time
@@ -11,8 +13,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import assert_never
 
+from hawse_api import names
 from hawse_api.ir import control_pb2, core_pb2
-from hawse_exitnode import keys, sessions, takeovers
+from hawse_exitnode import keys, peer_state, sessions, takeovers
+from hawse_exitnode.backhaul import Backhaul
 from hawse_exitnode.errors import StartError
 from hawse_exitnode.session_state import (
     Bind,
@@ -38,9 +42,18 @@ logger = logging.getLogger(__name__)
 class Dispatcher:
     """Owner of the session state."""
 
-    def __init__(self, core: TunnelCore, state: State, relay: Callable[[control_pb2.RelayRequest], bool]) -> None:
+    def __init__(
+        self,
+        core: TunnelCore,
+        state: State,
+        relay: Callable[[control_pb2.RelayRequest], bool],
+        backhaul: Backhaul,
+    ) -> None:
         self._core = core
         self.state = state
+        self.changed = asyncio.Event()
+        """Set when sessions came, changed or went: what agents serve here may be another thing."""
+        self._backhaul = backhaul
         self._relay = relay
         self._targets = core_pb2.Targets()
 
@@ -52,6 +65,12 @@ class Dispatcher:
         """
         async for event in self._core.events():
             match event:
+                case LinkUp() if event.alpn == names.ALPN_PEER:
+                    self._backhaul.link_up(event)
+                case FrameReceived(link, frame) if self._backhaul.knows(link):
+                    self._backhaul.feed(peer_state.FrameCame(link, frame))
+                case LinkDown() if self._backhaul.knows(event.link):
+                    self._backhaul.link_down(event)
                 case LinkUp():
                     agent = keys.agent_of(event.peer_certificate) if event.peer_certificate else None
                     certificate, nonce = event.peer_certificate, secrets.token_bytes(32)
@@ -72,8 +91,10 @@ class Dispatcher:
 
     def feed(self, event: Event) -> None:
         """One step of the table, carried out at once."""
-        now = Moment(time.monotonic(), datetime.now(UTC).timestamp())
+        now, before = Moment(time.monotonic(), datetime.now(UTC).timestamp()), self.state.links
         self.state, commands = sessions.step(self.state, event, now)
+        if self.state.links is not before:
+            self.changed.set()
         for command in commands:
             self._carry_out(command)
 
@@ -84,6 +105,7 @@ class Dispatcher:
             links = self._core.snapshot().links
             busy = frozenset(link.link for link in links if link.streams_open and not link.suspect)
         self.feed(Tick(busy))
+        self._backhaul.feed(peer_state.Tick())
 
     def session_report(self) -> control_pb2.SessionReport:
         """All sessions now, with what the core measured of their links."""

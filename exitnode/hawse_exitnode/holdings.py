@@ -12,6 +12,7 @@ from typing import Protocol
 from hawse_api import names
 from hawse_api.ir import control_pb2, ir_pb2
 from hawse_exitnode.directory import Directory, build_directory
+from hawse_exitnode.peer_state import Peer
 
 FEATURES: frozenset[str] = frozenset({names.FEATURE_TCP})
 """Names that Tunnel.required_features may hold on this version (route.rs of the edge has the same)."""
@@ -129,6 +130,12 @@ class Holdings:
         """What agents may serve now."""
         self._directory = build_directory((held.obj for held in self.objects.values()), self._directory)
         return self._directory
+
+    def peers(self) -> tuple[Peer, ...]:
+        """The pods of the fleet's exit nodes, this one too."""
+        held = (one.obj for one in self.objects.values())
+        found = (Peer.of(obj.peer) for obj in held if obj.WhichOneof("object") == "peer")
+        return tuple(sorted(found, key=lambda peer: peer.uid))
 
     def _close(self, obj: ir_pb2.Object) -> None:
         """Serve 503 in place of a form that may not or cannot be served; nothing if not even that is accepted."""

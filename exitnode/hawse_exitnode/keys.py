@@ -148,6 +148,15 @@ def agent_of(certificate: bytes) -> spiffe.AgentId | None:
         return None
 
 
+def exit_node_of(certificate: bytes) -> str:
+    """SPIFFE id of the exit node that a verified certificate names; "" for anything else."""
+    try:
+        found = spiffe.parse_exit_node(_uri_of(x509.load_der_x509_certificate(certificate)))
+    except UNREADABLE:
+        return ""
+    return "" if found is None else str(found)
+
+
 def pem_chain_to_der(pem: bytes) -> list[bytes]:
     """All certificates of a PEM text.
 

@@ -5,13 +5,14 @@ twice in Python: the data plane counts, this module names.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hawse_api.ir import core_pb2
+from hawse_exitnode.peer_traffic import ByRegion
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,6 +33,11 @@ class Reading:
     """Kind -> count."""
     certificate_expires_at: float
     """Unix seconds; 0 = no certificate yet."""
+    peers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Region -> (reached, listed)."""
+    peer_links: int = 0
+    """Both directions."""
+    carried: ByRegion = field(default_factory=dict)
 
 
 class NodeCollector(Collector):
@@ -46,6 +52,7 @@ class NodeCollector(Collector):
         yield from _edge(reading.snapshot)
         yield from _tunnels(reading)
         yield from _standbys(reading)
+        yield from _peers(reading)
         yield from _node(reading)
 
 
@@ -134,10 +141,31 @@ def _standbys(reading: Reading) -> Iterable[Metric]:
     yield from (active, requests, turns, repeated, checks)
 
 
+def _peers(reading: Reading) -> Iterable[Metric]:
+    reached = GaugeMetricFamily("hawse_peers", "Other exit nodes whose agents are reached.", labels=["region"])
+    listed = GaugeMetricFamily("hawse_peers_listed", "Other exit nodes of the fleet.", labels=["region"])
+    for region, (up, all_) in sorted(reading.peers.items()):
+        reached.add_metric([region], up)
+        listed.add_metric([region], all_)
+    streams = CounterMetricFamily(
+        "hawse_peer_streams", "Streams opened for visitors here to agents at other exit nodes.", labels=["region"]
+    )
+    moved = CounterMetricFamily(
+        "hawse_peer_bytes", "Bytes to (in) and from (out) agents at other exit nodes.", labels=["region", "direction"]
+    )
+    for region, carried in sorted(reading.carried.items()):
+        streams.add_metric([region], carried.streams)
+        moved.add_metric([region, "in"], carried.bytes_in)
+        moved.add_metric([region, "out"], carried.bytes_out)
+    yield from (reached, listed, streams, moved)
+
+
 def _node(reading: Reading) -> Iterable[Metric]:
     yield GaugeMetricFamily("hawse_sessions", "Agents' sessions on this exit node.", value=reading.sessions)
     yield GaugeMetricFamily(
-        "hawse_links_open", "Agents' connections, also before admission.", value=len(reading.snapshot.links)
+        "hawse_links_open",
+        "Agents' connections, also before admission.",
+        value=len(reading.snapshot.links) - reading.peer_links,
     )
     yield GaugeMetricFamily(
         "hawse_control_synced", "1: the operator's configuration is in force.", value=reading.synced

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 
 from hawse_api import names
 from hawse_api.ir import control_pb2, core_pb2
-from hawse_exitnode import descriptors, keys, memory, metrics, pages, sessions
+from hawse_exitnode import backhaul, descriptors, keys, memory, metrics, pages, peers, sessions
+from hawse_exitnode.backhaul import Backhaul
 from hawse_exitnode.dispatcher import Dispatcher
 from hawse_exitnode.errors import StartError
 from hawse_exitnode.holdings import Holdings
+from hawse_exitnode.peer_state import PeersListed, ServingChanged
+from hawse_exitnode.peer_traffic import PeerTraffic
 from hawse_exitnode.session_state import DirectoryChanged, DrainStarted, NodeFacts, NodeNamed, State
 from hawse_tunnel import errors as tunnel_errors
 from hawse_tunnel.core import TunnelCore
@@ -76,10 +79,17 @@ class Node:
         self.unsaved = asyncio.Event()
         """Set when there is something new to keep over a restart."""
         self.holdings = Holdings(core, facts.version, on_change=self._on_change)
-        self.dispatcher = Dispatcher(core, State(facts, static=static), relay)
-        self.listening = False
+        self.backhaul = Backhaul(core, facts)
+        self.dispatcher = Dispatcher(core, State(facts, static=static), relay, self.backhaul)
+        self._peer_traffic = PeerTraffic()
+        self._listens = asyncio.Event()
         self.draining = False
         self._identity: keys.NodeIdentity | None = None
+
+    @property
+    def listening(self) -> bool:
+        """Visitors and agents may come."""
+        return self._listens.is_set()
 
     def _on_change(self) -> None:
         self._dirty.set()
@@ -93,6 +103,7 @@ class Node:
             self._facts, exit_node=identity.exit_node, region=identity.region, domain=identity.domain
         )
         self.dispatcher.feed(NodeNamed(self._facts))
+        self.backhaul.use_identity(identity, self._facts)
         self.unsaved.set()
         if self.listening:
             self._core.rotate_identity(identity.to_core())
@@ -115,7 +126,7 @@ class Node:
             await self._core.serve_edge(self._listeners.address(self._listeners.https_port), options)
         except tunnel_errors.TunnelError as exc:
             raise StartError(f"cannot serve: {exc}") from exc
-        self.listening = True
+        self._listens.set()
         logger.info(
             "serving",
             extra={
@@ -158,6 +169,21 @@ class Node:
         """Bring the session table up to the configuration."""
         self._dirty.clear()
         self.dispatcher.feed(DirectoryChanged(self.holdings.directory()))
+        self.backhaul.feed(PeersListed(self.holdings.peers()))
+
+    async def run_backhaul(self) -> None:
+        """Hold links with the fleet's other exit nodes, as soon as this one serves."""
+        await self._listens.wait()
+        await self.backhaul.run()
+
+    async def run_announcements(self) -> None:
+        """Tell them which tunnels own agents serve, whenever it changes."""
+        while True:
+            await self.dispatcher.changed.wait()
+            await asyncio.sleep(backhaul.PAUSE_S)
+            self.dispatcher.changed.clear()
+            self.backhaul.feed(ServingChanged(sessions.serving(self.dispatcher.state)))
+            await asyncio.sleep(backhaul.SPACING_S)
 
     async def run_ticks(self) -> None:
         """Let deadlines pass."""
@@ -188,14 +214,21 @@ class Node:
         logger.info("drained", extra={"after_s": round(time.monotonic() - started, 1)})
 
     def _is_idle(self) -> bool:
-        return not any(tunnel.in_flight for tunnel in self._core.snapshot().tunnels)
+        """No visitor of ours waits, nor one whom another exit node carried here."""
+        snapshot = self._core.snapshot()
+        carried = (link for link in snapshot.links if self.backhaul.is_accepted(link.link))
+        return not any(tunnel.in_flight for tunnel in snapshot.tunnels) and not any(one.streams_open for one in carried)
 
     # --- what others see ---------------------------------------------------------------------------------------------
     def reading(self, *, synced: bool) -> metrics.Reading:
         """For /metrics."""
-        held = self.holdings.objects
+        held, snapshot, links = self.holdings.objects, self._core.snapshot(), self.backhaul.state.links
+        regions = {link.id: link.peer.region for link in links.values() if link.is_dialled}
         return metrics.Reading(
-            snapshot=self._core.snapshot(),
+            snapshot=snapshot,
+            peers=peers.reached(self.backhaul.state),
+            peer_links=len(links),
+            carried=self._peer_traffic.look(snapshot.links, regions),
             tunnels={
                 one.obj.tunnel.uid: (one.obj.tunnel.namespace, one.obj.tunnel.name)
                 for one in held.values()

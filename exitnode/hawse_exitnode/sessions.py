@@ -102,6 +102,11 @@ def report(state: State, measured: Mapping[int, core_pb2.LinkStats]) -> control_
     )
 
 
+def serving(state: State) -> frozenset[str]:
+    """Tunnels that agents serve here."""
+    return frozenset[str]().union(*(link.registered for link in state.links.values() if link.phase is Phase.ACTIVE))
+
+
 def active(state: State) -> int:
     """How many sessions there are."""
     return sum(link.phase is Phase.ACTIVE for link in state.links.values())

@@ -71,6 +71,8 @@ class Supervisor:
                 group.create_task(self.node.dispatcher.run(), name="core-events"),
                 group.create_task(self.node.run_directory(), name="directory"),
                 group.create_task(self.node.run_ticks(), name="ticks"),
+                group.create_task(self.node.run_backhaul(), name="backhaul"),
+                group.create_task(self.node.run_announcements(), name="announcements"),
                 group.create_task(self._run_listeners(), name="listeners"),
                 group.create_task(self._run_saves(), name="saves"),
                 group.create_task(self.link.run(), name="operator"),

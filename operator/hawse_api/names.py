@@ -52,6 +52,8 @@ ALPN_ENROL = "hawse-enroll/1"
 ALPN_PEER = "hawse-peer/1"
 AGENT_ADDRESSES_MAX = 16
 """Exit node addresses in a token's text, an offer, an agent's login."""
+PEER_PROTOCOL_MIN = 1
+PEER_PROTOCOL_MAX = 1
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 TOKEN_PREFIX = "hwt1."
