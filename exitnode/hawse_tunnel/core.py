@@ -165,8 +165,9 @@ class TunnelCore:
     async def dial(self, request: core_pb2.DialRequest) -> LinkUp:
         """Connect to an exit node and return once the node has accepted us: one attempt, over one transport.
 
-        The same LinkUp also comes through events(), before the link's frames: use one of the two. Cancelling it closes
-        a link that comes up later, unseen. An exit node dials another one with ALPN_PEER, over QUIC.
+        The same LinkUp also comes through events(), before the link's frames: use one of the two. Who awaits the dial
+        goes on before events() yields it. Cancelling it closes a link that comes up later, unseen. An exit node dials
+        another one with ALPN_PEER, over QUIC.
 
         Raises:
             UnreachableError, UntrustedError, VersionError, CertificateError: see errors.py.
@@ -252,14 +253,26 @@ class TunnelCore:
         self._waiting[ticket] = answer
         try:
             self._call(command, ticket)
-            outcome = await asyncio.wait_for(answer, timeout_s)
+            # Not wait_for: Python 3.11's wakes the caller a step later, when events() has shown the link already.
+            async with asyncio.timeout(timeout_s):
+                outcome = await answer
         except TimeoutError as exc:
             raise otherwise(f"the core gave no answer within {timeout_s:g} s") from exc
+        except asyncio.CancelledError:
+            self._close_unwanted(answer)
+            raise
         finally:
             self._waiting.pop(ticket, None)
         if isinstance(outcome, str):
             raise errors.from_report(outcome, otherwise)
         return outcome
+
+    def _close_unwanted(self, answer: "asyncio.Future[LinkUp | str | None]") -> None:
+        """A link that came up in the moment in which its dial was cancelled."""
+        if answer.done() and not answer.cancelled() and answer.exception() is None:
+            outcome = answer.result()
+            if isinstance(outcome, LinkUp):
+                self._core.close_link(outcome.link, 0, "not wanted any more")
 
     def _drain(self) -> None:
         for kind, ident, payload in self._core.drain():

@@ -28,6 +28,7 @@ from typing import Any
 
 import httpx
 
+from hawse_api import spiffe
 from hawse_api.ir import ir_pb2
 from hawse_operator.control import books, ca, edge_certificate
 from hawse_operator.control.hub import Hub, NodeIdentity
@@ -192,6 +193,22 @@ class Operator:
         self.hub.publish(FLEET, ir_pb2.Object(key="fleet", fleet=fleet))
         self.hub.complete(FLEET)
 
+    def list_peer(self, node: "ExitNodeProcess") -> None:
+        """As reconcile does for every pod that has an address."""
+        peer = ir_pb2.Peer(
+            uid=f"uid-{node.pod}",
+            pod=node.pod,
+            exit_node=node.exit_node,
+            region=node.region,
+            address=node.agents_address,
+            spiffe_id=str(spiffe.ExitNodeId(DOMAIN, node.exit_node, node.pod)),
+        )
+        self.hub.publish(FLEET, ir_pb2.Object(key=f"peer/{peer.uid}", peer=peer))
+
+    def unlist_peer(self, node: "ExitNodeProcess") -> None:
+        """The pod is gone."""
+        self.hub.retract(FLEET, f"peer/uid-{node.pod}")
+
     def add_token(self, name: str, **changes: Any) -> books.TokenRecord:
         """An AgentToken that is issued and published."""
         record = books.TokenRecord(
@@ -270,6 +287,7 @@ class ExitNodeProcess:
     admin_port: int
     exit_node: str
     pod: str
+    region: str
     extra: Mapping[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
@@ -328,6 +346,12 @@ class ExitNodeProcess:
             return 0, str(exc)
         return response.status_code, response.text
 
+    async def metric(self, line: str) -> float:
+        """A line of /metrics by its beginning; 0 if there is none."""
+        _, text = await self.ask("/metrics")
+        found = [one.rsplit(" ", 1)[1] for one in text.splitlines() if one.startswith(line)]
+        return float(found[0]) if found else 0.0
+
     async def end(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = _DEADLINE_S) -> int:
         """Send the signal and wait for the exit code."""
         assert self.process is not None
@@ -356,6 +380,7 @@ async def exit_node(
     *,
     exit_node: str = "eu-west-1",
     pod: str = "eu-west-1-abc",
+    region: str = "eu-west",
     wait: bool = True,
     start: bool = True,
     extra: Mapping[str, str] | None = None,
@@ -363,8 +388,10 @@ async def exit_node(
     """A pod of the ExitNode: token and CA in place, started, ready."""
     host = own_address()
     https_port, agents_port, admin_port = free_ports(host, 3)
-    node = ExitNodeProcess(running, directory, host, https_port, agents_port, admin_port, exit_node, pod, extra or {})
-    (directory / "token").write_text(running.nodes.add(exit_node, pod))
+    node = ExitNodeProcess(
+        running, directory, host, https_port, agents_port, admin_port, exit_node, pod, region, extra or {}
+    )
+    (directory / "token").write_text(running.nodes.add(exit_node, pod, region))
     (directory / "ca.crt").write_bytes(ca.roots_pem(running.authority))
     running.nodes.agent_addresses[node.agents_address] = node.https_port
     try:

@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 
 from hawse_api.ir import core_pb2
+from hawse_exitnode.backhaul import Backhaul
 from hawse_exitnode.dispatcher import Dispatcher
 from hawse_exitnode.session_state import NodeFacts, State
 from hawse_tunnel.core import TunnelCore
@@ -31,8 +32,9 @@ def turned(**standbys: bool) -> TargetsTurned:
 async def test_the_newest_event_is_reported_and_each_turn_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     core = Core(turned(u1=True, u2=False), turned(u1=True, u2=True), turned(u1=False, u2=True))
-    state = State(NodeFacts("0", "eu-1", "eu", "pod", "example.com"), static=True)
-    dispatcher = Dispatcher(cast("TunnelCore", core), state, lambda _: False)
+    facts, data_plane = NodeFacts("0", "eu-1", "eu", "pod", "example.com"), cast("TunnelCore", core)
+    backhaul = Backhaul(data_plane, facts)
+    dispatcher = Dispatcher(data_plane, State(facts, static=True), lambda _: False, backhaul)
     assert not dispatcher.target_report().targets
     await dispatcher.run()
     (found,) = dispatcher.target_report().targets

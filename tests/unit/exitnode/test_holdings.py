@@ -165,3 +165,16 @@ def test_every_change_is_announced() -> None:
     assert len(changes) == 3
     holdings.end_of_snapshot([])
     assert holdings.directory().tokens == {}
+
+
+def test_peers_come_from_the_configuration_in_an_order_that_does_not_change(holdings: Holdings) -> None:
+    for uid in ("p2", "p1"):
+        peer = ir_pb2.Peer(uid=uid, pod=f"pod-{uid}", exit_node="eu-1", region="eu", address="a:1", spiffe_id="s")
+        holdings.upsert(ir_pb2.Object(key=f"peer/{uid}", peer=peer), "h")
+    holdings.upsert(tunnel(), "h")
+    assert [(one.uid, one.pod, one.region, one.address) for one in holdings.peers()] == [
+        ("p1", "pod-p1", "eu", "a:1"),
+        ("p2", "pod-p2", "eu", "a:1"),
+    ]
+    holdings.remove("peer/p1")
+    assert [one.uid for one in holdings.peers()] == ["p2"]

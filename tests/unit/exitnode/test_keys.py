@@ -55,6 +55,16 @@ def test_grpc_gets_pem_that_cryptography_reads_back() -> None:
     assert keys.pem_chain_to_der(identity.roots_pem()) == list(identity.roots)
 
 
+def test_a_certificate_names_an_exit_node_or_an_agent_and_never_both() -> None:
+    public = ca.parse_csr(keys.new_key().csr)
+    assert not isinstance(public, ca.Refused)
+    agents = ca.chain_of(AUTHORITY, ca.issue_agent(AUTHORITY, public, AGENT, NOW))[0]
+    nodes = build().chain[0]
+    assert (keys.exit_node_of(nodes), keys.agent_of(nodes)) == (str(NODE), None)
+    assert (keys.exit_node_of(agents), keys.agent_of(agents)) == ("", AGENT)
+    assert (keys.exit_node_of(b""), keys.exit_node_of(b"nonsense")) == ("", "")
+
+
 def test_the_key_is_not_in_the_repr() -> None:
     identity = build()
     assert "key=" not in repr(identity)

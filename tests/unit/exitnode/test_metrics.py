@@ -4,6 +4,7 @@ from prometheus_client import generate_latest
 
 from hawse_api.ir import core_pb2
 from hawse_exitnode import metrics
+from hawse_exitnode.peer_traffic import Carried
 
 NAMES = [
     "hawse_certificate_expires_timestamp_seconds",
@@ -17,6 +18,10 @@ NAMES = [
     "hawse_edge_handshakes_failed_total",
     "hawse_edge_unknown_host_total",
     "hawse_links_open",
+    "hawse_peer_bytes_total",
+    "hawse_peer_streams_total",
+    "hawse_peers",
+    "hawse_peers_listed",
     "hawse_sessions",
     "hawse_tunnel_bytes_total",
     "hawse_tunnel_checks_total",
@@ -50,14 +55,36 @@ def scrape() -> str:
     )
     snapshot.tunnels.add(tunnel_uid="gone", by_class=[0, 0, 9, 0, 0, 0])
     snapshot.tunnels.add(tunnel_uid="2", requests=7, by_class=[0] * 6)
-    tunnels = {"1": ("team-a", "shop"), "2": ("team-a", "db")}
-    reading = metrics.Reading(snapshot, tunnels, frozenset({"2"}), 2, True, 7, {"tunnel": 1, "fleet": 1}, 1000.0)
+    snapshot.links.extend(core_pb2.LinkStats(link=number) for number in range(1, 6))
+    reading = metrics.Reading(
+        snapshot,
+        {"1": ("team-a", "shop"), "2": ("team-a", "db")},
+        frozenset({"2"}),
+        2,
+        True,
+        7,
+        {"tunnel": 1, "fleet": 1},
+        1000.0,
+        peers={"us-east": (1, 2)},
+        peer_links=3,
+        carried={"us-east": Carried(8, 9, 11)},
+    )
     return generate_latest(metrics.build_registry(lambda: reading)).decode()
 
 
 def test_the_names_are_the_documented_ones() -> None:
     found = {line.split("{")[0].split(" ")[0] for line in scrape().splitlines() if not line.startswith("#")}
     assert sorted(found) == sorted(NAMES)
+
+
+def test_peers_are_counted_by_region_and_their_links_are_no_agents() -> None:
+    text = scrape()
+    assert 'hawse_peers{region="us-east"} 1.0' in text
+    assert 'hawse_peers_listed{region="us-east"} 2.0' in text
+    assert 'hawse_peer_streams_total{region="us-east"} 8.0' in text
+    assert 'hawse_peer_bytes_total{direction="in",region="us-east"} 9.0' in text
+    assert 'hawse_peer_bytes_total{direction="out",region="us-east"} 11.0' in text
+    assert "hawse_links_open 2.0" in text
 
 
 def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from hawse_api import spiffe
 from hawse_api.ir import control_pb2, frames_pb2
+from hawse_exitnode import sessions
 from hawse_exitnode.directory import Directory
 from hawse_exitnode.session_state import (
     Bind,
@@ -343,3 +344,17 @@ def test_agents_hear_of_exit_nodes_that_come_and_go() -> None:
     assert (list(offer.addresses), list(offer.tcp_ports)) == (["192.0.2.1:7443", "192.0.2.2:7443"], [443, 8443])
     assert [tunnel.uid for tunnel in offer.tunnels] == [SHOP.uid]
     assert script.feed(DirectoryChanged(moved)) == ()
+
+
+def test_a_tunnel_is_served_here_while_any_agent_has_registered_it() -> None:
+    script = Script()
+    script.admit(1)
+    script.admit(2, dataclasses.replace(WHO, agent_id="agent-2"))
+    assert sessions.serving(script.state) == frozenset()
+    script.register(SHOP.uid, link=1)
+    script.register(SHOP.uid, link=2)
+    assert sessions.serving(script.state) == {SHOP.uid}
+    script.feed(LinkClosed(1))
+    assert sessions.serving(script.state) == {SHOP.uid}
+    script.feed(DirectoryChanged(dataclasses.replace(DIRECTORY, offers={})))
+    assert sessions.serving(script.state) == frozenset()

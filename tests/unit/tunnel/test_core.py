@@ -90,6 +90,41 @@ async def test_a_dial_is_answered_by_its_own_link(script: Script) -> None:
     assert script.seen() == [up]
 
 
+async def test_who_dials_knows_the_link_before_the_reader_of_events_does(script: Script) -> None:
+    """Else the link's first frame, which comes with it, would be a stranger's to whoever tells links apart."""
+    order: list[str] = []
+    see = order.append
+
+    async def dials() -> None:
+        see(f"dialled {(await script.core.dial(REQUEST)).link}")
+
+    async def reads() -> None:
+        async for event in script.core.events():
+            see(type(event).__name__)
+
+    reader = asyncio.ensure_future(reads())
+    dial, ticket = await script.start("dial", dials())
+    up = core_pb2.LinkUp(ticket=ticket, alpn=names.ALPN_PEER, remote="r").SerializeToString()
+    frame = frames_pb2.Frame(refused=frames_pb2.Refused()).SerializeToString()
+    script.rust.waiting.append(("link_up", 7, up))
+    script.tell("frame", 7, frame)
+    await dial
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert order == ["dialled 7", "LinkUp", "FrameReceived"]
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+
+
+async def test_a_link_that_comes_up_as_its_dial_is_cancelled_is_closed(script: Script) -> None:
+    dial, ticket = await script.start("dial", script.core.dial(REQUEST))
+    script.link_up(7, ticket)
+    dial.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dial
+    assert ("close_link", 7, 0, "not wanted any more") in script.rust.calls
+
+
 async def test_a_dial_that_fails_raises_what_the_report_says(script: Script) -> None:
     dial, ticket = await script.start("dial", script.core.dial(REQUEST))
     script.tell("done", ticket, b"HAWSE-2011 the exit node could not prove who it is")
