@@ -17,6 +17,7 @@ from hawse_exitnode.peer_state import Peer
 FEATURES: frozenset[str] = frozenset({names.FEATURE_TCP})
 """Names that Tunnel.required_features may hold on this version (route.rs of the edge has the same)."""
 MATERIAL = "material/"
+FLEET = "fleet"
 _CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
 _ORDER = {"fleet": 0, "token": 1, "tunnel": 2}
 
@@ -59,6 +60,17 @@ class Holdings:
     objects: dict[str, Held] = field(default_factory=dict)
     materials: dict[str, control_pb2.Material] = field(default_factory=dict)
     _directory: Directory = field(default_factory=Directory)
+
+    @property
+    def max_staleness_s(self) -> float:
+        """How long the operator may be silent before agents are sent away; 0: there is no bound."""
+        held = self.objects.get(FLEET)
+        return held.obj.fleet.max_staleness_ms / 1000 if held is not None else 0.0
+
+    def dials_itself(self) -> bool:
+        """Whether a tunnel leads to a Service or URL: it needs no agent."""
+        tunnels = (held.obj.tunnel for held in self.objects.values() if held.obj.WhichOneof("object") == "tunnel")
+        return any(tunnel.HasField("direct") or tunnel.standby.HasField("direct") for tunnel in tunnels)
 
     def have(self) -> dict[str, str]:
         """NodeHello.have."""

@@ -28,6 +28,8 @@ class Reading:
     """UIDs of those whose visitors come by TCP."""
     sessions: int
     synced: bool
+    age_s: float
+    """For how long the operator has been silent."""
     term: int
     objects: Mapping[str, int]
     """Kind -> count."""
@@ -169,6 +171,11 @@ def _node(reading: Reading) -> Iterable[Metric]:
     )
     yield GaugeMetricFamily(
         "hawse_control_synced", "1: the operator's configuration is in force.", value=reading.synced
+    )
+    yield GaugeMetricFamily(
+        "hawse_configuration_age_seconds",
+        "How long the operator has been silent; 0: its configuration is in force.",
+        value=reading.age_s,
     )
     yield GaugeMetricFamily("hawse_control_term", "Term of the operator that was obeyed last.", value=reading.term)
     yield GaugeMetricFamily(

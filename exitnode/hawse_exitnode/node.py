@@ -23,7 +23,7 @@ from hawse_exitnode.errors import StartError
 from hawse_exitnode.holdings import Holdings
 from hawse_exitnode.peer_state import PeersListed, ServingChanged
 from hawse_exitnode.peer_traffic import PeerTraffic
-from hawse_exitnode.session_state import DirectoryChanged, DrainStarted, NodeFacts, NodeNamed, State
+from hawse_exitnode.session_state import ConfigurationAged, DirectoryChanged, DrainStarted, NodeFacts, NodeNamed, State
 from hawse_tunnel import errors as tunnel_errors
 from hawse_tunnel.core import TunnelCore
 
@@ -185,6 +185,16 @@ class Node:
             self.backhaul.feed(ServingChanged(sessions.serving(self.dispatcher.state)))
             await asyncio.sleep(backhaul.SPACING_S)
 
+    def set_stale(self, says: str) -> None:
+        """Serve no agent, and tell visitors and agents this; "": serve them again, by the configuration of now."""
+        if says:
+            self._core.set_stale(says)
+            self.dispatcher.feed(ConfigurationAged(says))
+        else:
+            self.refresh_directory()
+            self.dispatcher.feed(ConfigurationAged(""))
+            self._core.set_stale("")
+
     async def run_ticks(self) -> None:
         """Let deadlines pass."""
         while True:
@@ -220,7 +230,7 @@ class Node:
         return not any(tunnel.in_flight for tunnel in snapshot.tunnels) and not any(one.streams_open for one in carried)
 
     # --- what others see ---------------------------------------------------------------------------------------------
-    def reading(self, *, synced: bool) -> metrics.Reading:
+    def reading(self, *, synced: bool, age_s: float = 0.0) -> metrics.Reading:
         """For /metrics."""
         held, snapshot, links = self.holdings.objects, self._core.snapshot(), self.backhaul.state.links
         regions = {link.id: link.peer.region for link in links.values() if link.is_dialled}
@@ -237,6 +247,7 @@ class Node:
             tcp_tunnels=frozenset(one.obj.tunnel.uid for one in held.values() if one.obj.tunnel.tcp_port),
             sessions=sessions.active(self.dispatcher.state),
             synced=synced,
+            age_s=age_s,
             term=self.holdings.term,
             objects=Counter(key.partition("/")[0] for key in held),
             certificate_expires_at=0.0 if self._identity is None else self._identity.not_after.timestamp(),

@@ -109,6 +109,16 @@ PAGES: dict[str, Page] = {
             "Resume it with `spec.suspend: false`.",
         ),
     ),
+    "CONFIGURATION_TOO_OLD": Page(
+        Hop.EXIT_NODE,
+        "This server has been cut off from its control for too long to know whether this address may still be served.",
+        "Try again later. If there are servers in other regions, another network may lead you to one of them.",
+        (
+            "Does the operator run? `kubectl get pods -n hawse-system`; exit nodes log why it is not reached.",
+            "Agents are let in again within seconds of its return. How long they may be served without it says "
+            "`spec.maxStaleness` of the Fleet.",
+        ),
+    ),
     "OVERLOADED": Page(
         Hop.EXIT_NODE,
         "This server is too busy for another request right now.",

@@ -87,6 +87,12 @@ def draining(reason: str) -> frames_pb2.Refused:
     return refused("DRAINING", f"This exit node is stopping ({reason}). Connect to another one.", final=False)
 
 
+def too_old(since: str) -> frames_pb2.Refused:
+    """The operator has been silent for too long to know who may serve."""
+    message = f"This exit node has been without its operator for too long to serve agents. {since} It is tried again."
+    return refused("CONFIGURATION_TOO_OLD", message, final=False)
+
+
 def overloaded(what: str) -> frames_pb2.Refused:
     """A bound of this node is reached."""
     return refused(

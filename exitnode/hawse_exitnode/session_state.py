@@ -141,6 +141,8 @@ class State:
     static: bool = False
     """Serves from a file: there is no operator that could enrol anybody."""
     draining: Draining | None = None
+    too_old: str = ""
+    """Why no agent may be served: the operator has been silent for too long (staleness)."""
     links: Mapping[int, Link] = field(default_factory=dict)
     fences: Mapping[FenceKey, Fence] = field(default_factory=dict)
     next_relay: int = 1
@@ -204,6 +206,13 @@ class OperatorChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigurationAged:
+    """The operator has been silent for too long; "": it has not."""
+
+    too_old: str
+
+
+@dataclass(frozen=True, slots=True)
 class RelayAnswered:
     """The operator's answer to a Relay command."""
 
@@ -246,6 +255,7 @@ Event: TypeAlias = (
     | LinkClosed
     | DirectoryChanged
     | OperatorChanged
+    | ConfigurationAged
     | RelayAnswered
     | RelayFailed
     | DrainStarted

@@ -21,6 +21,7 @@ from hawse_exitnode.session_state import (
     Bind,
     Close,
     Command,
+    ConfigurationAged,
     DirectoryChanged,
     Draining,
     DrainStarted,
@@ -66,6 +67,8 @@ def step(state: State, event: Event, now: Moment) -> Step:
             return _directory(state, directory, now)
         case OperatorChanged(synced):
             return dataclasses.replace(state, synced=synced), ()
+        case ConfigurationAged(too_old):
+            return _aged(state, too_old, now)
         case RelayAnswered(reply):
             return _relay_answered(state, reply, now)
         case RelayFailed(relay):
@@ -205,6 +208,8 @@ def _barred(state: State, link: Link, hello: frames_pb2.Hello) -> frames_pb2.Ref
         return refusals.bad_frame("an epoch after which there is none")
     if state.draining is not None:
         return refusals.draining(state.draining.reason)
+    if state.too_old:
+        return refusals.too_old(state.too_old)
     if who.token_uid not in state.directory.tokens:
         return refusals.no_token(state.directory, who, synced=state.synced)
     fence = state.fences.get((who.token_uid, who.agent_id, hello.slot))
@@ -281,6 +286,17 @@ def _directory(state: State, directory: Directory, now: Moment) -> Step:
         else:
             continue
         commands += more
+    return state, tuple(commands)
+
+
+def _aged(state: State, too_old: str, now: Moment) -> Step:
+    """Nobody may be served on a word that is too old: those that are here go."""
+    state = dataclasses.replace(state, too_old=too_old)
+    commands: list[Command] = []
+    for link in list(state.links.values()) if too_old else []:
+        if link.phase in (Phase.ACTIVE, Phase.YIELDING):
+            state, more = refusals.refuse(state, link, refusals.too_old(too_old), now)
+            commands += more
     return state, tuple(commands)
 
 

@@ -1,4 +1,4 @@
-"""What outlives a restart of the container: identity and configuration, in HAWSE_STATE_DIR.
+"""What outlives a restart of the container: identity, configuration and its age, in HAWSE_STATE_DIR.
 
 The directory is an emptyDir of medium Memory (design 0002, 10): it holds keys, so it must not be on a disk, and it goes
 with the pod. Files are 0600, written whole and renamed over the old one; a checksum in the first line tells a torn or
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 IDENTITY_FILE = "identity.json"
 CONFIGURATION_FILE = "configuration.json"
+HEARD_FILE = "heard.json"
 FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -102,9 +103,22 @@ class Store:
             self._ignored(CONFIGURATION_FILE, type(exc).__name__)
             return None
 
+    def save_heard(self, heard_unix: float) -> None:
+        """Replace the time of the operator's last word. Small: it is written every few seconds."""
+        self._write(HEARD_FILE, {"heard": heard_unix})
+
+    def load_heard(self) -> float | None:
+        """When the operator was heard last, in Unix seconds; None if nobody knows."""
+        body = self._read(HEARD_FILE)
+        try:
+            return None if body is None else float(body["heard"])
+        except (KeyError, TypeError, ValueError) as exc:
+            self._ignored(HEARD_FILE, type(exc).__name__)
+            return None
+
     def forget(self) -> None:
         """Remove what was kept: it is another pod's, or the operator does not accept it any more."""
-        for name in (IDENTITY_FILE, CONFIGURATION_FILE):
+        for name in (IDENTITY_FILE, CONFIGURATION_FILE, HEARD_FILE):
             (self._directory / name).unlink(missing_ok=True)
 
     def _write(self, name: str, body: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from hawse_exitnode.node import Listeners, Node
 from hawse_exitnode.operator_link import OperatorLink
 from hawse_exitnode.session_state import NodeFacts, OperatorChanged, RelayAnswered
 from hawse_exitnode.settings import Settings
+from hawse_exitnode.staleness_guard import StalenessGuard
 from hawse_exitnode.store import Kept, Store
 from hawse_tunnel.core import TunnelCore
 
@@ -48,6 +49,7 @@ class Supervisor:
             settings.pod_ip, settings.https_port, settings.agents_port, settings.admin_port, http3=settings.http3
         )
         self.node = Node(core, listeners, facts, relay=self._relay, static=False)
+        self.guard = StalenessGuard(self.node, self._store)
         self.link = OperatorLink(settings, self.node.holdings, self, identity, version=version)
         if identity is not None:
             self.node.use_identity(identity)
@@ -64,7 +66,7 @@ class Supervisor:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, stop.set)
         self.node.check_ports()
-        registry = build_registry(lambda: self.node.reading(synced=self.link.synced))
+        registry = build_registry(lambda: self.node.reading(synced=self.link.synced, age_s=self.guard.age_s))
         admin = serve_admin(self._settings.pod_ip, self._settings.admin_port, reasons=self.reasons, registry=registry)
         async with admin, asyncio.TaskGroup() as group:
             tasks = [
@@ -76,6 +78,7 @@ class Supervisor:
                 group.create_task(self._run_listeners(), name="listeners"),
                 group.create_task(self._run_saves(), name="saves"),
                 group.create_task(self.link.run(), name="operator"),
+                group.create_task(self.guard.run(), name="staleness"),
             ]
             await stop.wait()
             await self.node.turn_away(self._settings.min_drain_s)
@@ -84,10 +87,12 @@ class Supervisor:
                 task.cancel()
 
     def reasons(self) -> Sequence[str]:
-        """Why the node is not ready; empty = ready. The operator's absence alone is no reason."""
+        """Why the node is not ready; empty = ready. The operator's absence is one only once no visitor is served."""
         if self.node.draining:
             return ["the exit node is draining"]
         if self.node.listening:
+            if self.guard.is_too_old and not self.node.holdings.dials_itself():
+                return [f"the operator has been silent for too long to serve agents: {self.link.trouble}"]
             return []
         if self.link.identity is None:
             return [f"not enrolled: {self.link.trouble}"]
@@ -104,6 +109,7 @@ class Supervisor:
     def on_synced(self, synced: bool) -> None:
         """The configuration is in force, or the stream ended."""
         self.node.dispatcher.feed(OperatorChanged(synced))
+        self.guard.on_synced(synced)
         self._changed.set()
 
     def on_relay_reply(self, reply: control_pb2.RelayReply) -> None:
@@ -141,7 +147,7 @@ class Supervisor:
             await self._save()
 
     async def _save(self) -> None:
-        identity, holdings = self.link.identity, self.node.holdings
+        identity, holdings, heard_unix = self.link.identity, self.node.holdings, self.guard.heard_unix()
         kept = None
         if holdings.complete:
             kept = Kept(holdings.term, dict(holdings.objects), list(holdings.materials.values()))
@@ -149,6 +155,8 @@ class Supervisor:
         def write() -> None:
             if identity is not None:
                 self._store.save_identity(identity)
+            if heard_unix is not None:
+                self._store.save_heard(heard_unix)  # first: a configuration without it is of an unknown age
             if kept is not None:
                 self._store.save_configuration(kept)
 
@@ -185,3 +193,4 @@ class Supervisor:
         for error in self.node.holdings.restore(kept.objects, kept.materials, term=kept.term):
             logger.warning("a kept object is not accepted any more", extra={"error": error})
         logger.info("restored the kept configuration", extra={"objects": len(kept.objects), "term": kept.term})
+        self.guard.restore()

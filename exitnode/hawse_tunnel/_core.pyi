@@ -99,6 +99,9 @@ class Core:
     def put_certificate(self, id: str, chain_pem: bytes, key_pem: bytes) -> str:  # noqa: A002
         """Install or replace a certificate that Fleet.certificate_id may name: "" or why it was refused."""
 
+    def set_stale(self, says: str) -> None:
+        """Exit node: from now on visitors reach no agent and get HAWSE-1017 with these words; "" = they do again."""
+
     def snapshot(self) -> bytes:
         """Counters and gauges. Payload Snapshot."""
 

@@ -161,6 +161,10 @@ class TunnelCore:
         """Install or replace a certificate that Fleet.certificate_id may name: "" or why it was refused."""
         return self._call(self._core.put_certificate, id, chain_pem, key_pem)
 
+    def set_stale(self, says: str) -> None:
+        """From now on visitors reach no agent and are told this (HAWSE-1017); "": they do again."""
+        self._call(self._core.set_stale, says)
+
     # --- agent -----------------------------------------------------------------------------------------------------
     async def dial(self, request: core_pb2.DialRequest) -> LinkUp:
         """Connect to an exit node and return once the node has accepted us: one attempt, over one transport.

@@ -208,6 +208,7 @@ ERRORS: tuple[ErrorCode, ...] = (
     _code(1014, "APP_INVALID", 502, "The app's answer is not valid HTTP."),
     _code(1015, "METHOD_NOT_SUPPORTED", 405, "CONNECT is not served here."),
     _code(1016, "TARGET_NOT_ALLOWED", 502, "The tunnel leads to an address that is not allowed."),
+    _code(1017, "CONFIGURATION_TOO_OLD", 503, "This exit node has been without its operator for too long."),
     # 2xxx: the agent and its sessions
     _code(2001, "NO_EXIT_NODE", 0, "No exit node could be reached."),
     _code(2002, "VERSION_MISMATCH", 0, "Agent and exit node speak no common version of the protocol."),

@@ -184,11 +184,16 @@ class Operator:
         await self.stop()
         self.hub, self.term = Hub(), self.term + 1
 
-    def publish_fleet(self, *, https_port: int = 8443, agents_port: int = 7443) -> None:
+    def publish_fleet(self, *, https_port: int = 8443, agents_port: int = 7443, **fields: Any) -> None:
         """Fleet and certificate; the snapshot is whole."""
         self.hub.put_certificate(FLEET, CERTIFICATE_ID, self.visitors.chain_pem, self.visitors.key_pem)
         fleet = ir_pb2.Fleet(
-            name=FLEET, domain=DOMAIN, https_port=https_port, agents_port=agents_port, certificate_id=CERTIFICATE_ID
+            name=FLEET,
+            domain=DOMAIN,
+            https_port=https_port,
+            agents_port=agents_port,
+            certificate_id=CERTIFICATE_ID,
+            **fields,
         )
         self.hub.publish(FLEET, ir_pb2.Object(key="fleet", fleet=fleet))
         self.hub.complete(FLEET)

@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::bridge::{Event, EventQueue};
+use crate::staleness::Staleness;
 use crate::visitors::LinkDialer;
 
 /// Commands that wait for the runtime. Past it: the command fails.
@@ -54,6 +55,8 @@ pub struct Node {
     pub tunnel: Arc<Tunnel>,
     /// Visitors.
     pub edge: Edge<LinkDialer>,
+    /// Whether agents are out of reach.
+    pub staleness: Arc<Staleness>,
     /// What Python drains.
     pub events: Arc<EventQueue>,
     running: Mutex<Option<Running>>,
@@ -73,11 +76,13 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let events = Arc::new(EventQueue::new()?);
         let tunnel = Tunnel::new(Arc::new(Reporter(events.clone())));
-        let edge = Edge::new(LinkDialer(tunnel.clone()));
+        let staleness = Arc::<Staleness>::default();
+        let edge = Edge::new(LinkDialer::new(tunnel.clone(), staleness.clone()));
         let (commands, queue) = mpsc::channel(COMMANDS);
         let node = Arc::new(Self {
             tunnel,
             edge,
+            staleness,
             events,
             running: Mutex::default(),
         });

@@ -163,6 +163,11 @@ impl Core {
             .unwrap_or_default())
     }
 
+    fn set_stale(&self, says: &str) -> PyResult<()> {
+        self.node()?.staleness.set(says);
+        Ok(())
+    }
+
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let node = self.node()?;
         let bytes = py.detach(|| node.snapshot().encode_to_vec());

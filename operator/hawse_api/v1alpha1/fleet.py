@@ -210,6 +210,10 @@ class FleetSpec(Model):
     (Reserved=False/QuotaExceeded)."""
     tombstone_for: Annotated[Duration, between("0s", "87600h")] = "2160h"
     """How long a released name is kept for the namespace that held it."""
+    max_staleness: Annotated[Duration, between("1m", "720h")] = "24h"
+    """How long an exit node that does not hear the operator may have agents: it cannot know whose token was revoked
+    meanwhile. After that it sends them away, and visitors of their tunnels get 503 (HAWSE-1017), until the operator is
+    back. Tunnels that lead to a Service or URL go on."""
 
 
 class FleetStatus(ResourceStatus):

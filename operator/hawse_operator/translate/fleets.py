@@ -37,5 +37,6 @@ def translate_fleet(fleet: v1alpha1.Fleet, addresses: Mapping[str, int] = Mappin
             agent_addresses=shown,
             agent_tcp_ports=[addresses[address] for address in shown],
             allowed_cidrs=spec.targets.allowed_cidrs,
+            max_staleness_ms=round(v1alpha1.duration_s(spec.max_staleness) * 1000),
         ),
     )

@@ -156,6 +156,24 @@ def test_replacing_everything_removes_the_rest_and_names_what_is_refused(holding
     assert plane.objects == {}
 
 
+def test_the_bound_of_the_operators_silence_is_the_fleets(holdings: Holdings) -> None:
+    assert holdings.max_staleness_s == 0
+    holdings.upsert(ir_pb2.Object(key="fleet", fleet=ir_pb2.Fleet(max_staleness_ms=90_500)), "f1")
+    assert holdings.max_staleness_s == 90.5
+
+
+@pytest.mark.parametrize("side", ["target", "standby", "none"])
+def test_a_target_or_a_standby_that_is_dialled_directly_needs_no_agent(holdings: Holdings, side: str) -> None:
+    shop, url = tunnel(), ir_pb2.UrlTarget(scheme="https", host="eu.example.com", port=443)
+    if side == "target":
+        shop.tunnel.direct.CopyFrom(url)
+    elif side == "standby":
+        shop.tunnel.standby.direct.CopyFrom(url)
+    holdings.upsert(shop, "h1")
+    holdings.upsert(ir_pb2.Object(key="fleet", fleet=ir_pb2.Fleet()), "f1")
+    assert holdings.dials_itself() is (side != "none")
+
+
 def test_every_change_is_announced() -> None:
     changes: list[int] = []
     holdings = Holdings(Plane(), "0.1.0", on_change=lambda: changes.append(1))

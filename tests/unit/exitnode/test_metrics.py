@@ -8,6 +8,7 @@ from hawse_exitnode.peer_traffic import Carried
 
 NAMES = [
     "hawse_certificate_expires_timestamp_seconds",
+    "hawse_configuration_age_seconds",
     "hawse_configuration_objects",
     "hawse_control_synced",
     "hawse_control_term",
@@ -62,6 +63,7 @@ def scrape() -> str:
         frozenset({"2"}),
         2,
         True,
+        90.5,
         7,
         {"tunnel": 1, "fleet": 1},
         1000.0,
@@ -105,3 +107,4 @@ def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear()
     assert 'hawse_tunnel_connections_total{namespace="team-a",tunnel="shop"}' not in text
     assert "gone" not in text
     assert "hawse_control_term 7.0" in text
+    assert "hawse_configuration_age_seconds 90.5" in text

@@ -10,7 +10,7 @@ from hawse_api import spiffe
 from hawse_api.ir import control_pb2, ir_pb2
 from hawse_exitnode import keys
 from hawse_exitnode.holdings import Held
-from hawse_exitnode.store import CONFIGURATION_FILE, IDENTITY_FILE, Kept, Store
+from hawse_exitnode.store import CONFIGURATION_FILE, HEARD_FILE, IDENTITY_FILE, Kept, Store
 from hawse_operator.control import ca
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -104,12 +104,24 @@ def test_a_well_formed_file_of_another_shape_is_ignored(tmp_path: Path, body: st
     assert Store(tmp_path).load_configuration() is None
 
 
-def test_forgetting_removes_both(tmp_path: Path) -> None:
+def test_the_time_of_the_operators_last_word_comes_back_and_rubbish_is_no_time(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.load_heard() is None
+    store.save_heard(1_795_521_600.25)
+    assert store.load_heard() == 1_795_521_600.25
+    store._write(HEARD_FILE, {"heard": "noon"})
+    assert store.load_heard() is None
+    (tmp_path / HEARD_FILE).write_bytes(b"torn")
+    assert store.load_heard() is None
+
+
+def test_forgetting_removes_everything(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.save_configuration(KEPT)
+    store.save_heard(1.0)
     store.forget()
     store.forget()
-    assert store.load_configuration() is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_of_the_caller(tmp_path: Path) -> None:

@@ -53,4 +53,7 @@ pub enum DialError {
     /// There was a link, and it broke before the stream was open; the text says how.
     #[error("the link to the agent was lost: {0}")]
     LinkLost(String),
+    /// The exit node may not lead anybody to an agent now; the text says since when.
+    #[error("the exit node has been without its operator for too long: {0}")]
+    ConfigurationTooOld(String),
 }

@@ -147,6 +147,8 @@ pub(crate) const TUNNEL_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const TUNNEL_QUEUE_RETRY: Duration = Duration::from_secs(5);
 /// Until a stream to the agent is open. Past it: 502, HAWSE-1013.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Retry-After of visitors whose exit node has been without its operator for too long: people have to act first.
+pub(crate) const STALE_RETRY: Duration = Duration::from_secs(60);
 /// Until a URL's or a Service's address answers, and again for its TLS handshake; then its next address is tried.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// An answer of the resolver serves for this long, then the name of a target is looked up again.

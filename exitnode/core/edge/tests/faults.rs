@@ -23,6 +23,14 @@ async fn every_failing_hop_has_its_code() {
     for (name, dial, app, status, code, says_so) in [
         ("no agent", Dial::NoAgent, unset, 503, "HAWSE-1002", "14 min"),
         (
+            "configuration too old",
+            Dial::TooOld,
+            unset,
+            503,
+            "HAWSE-1017",
+            "since noon",
+        ),
+        (
             "app refused",
             Dial::Fails(0, 1003),
             unset,

@@ -210,9 +210,10 @@ async fn a_healthy_primary_answers_and_says_nothing_of_targets() {
 
 #[tokio::test]
 async fn without_an_agent_every_request_goes_to_the_standby_at_once_because_nothing_was_sent() {
-    for request in [GET, POST, POST_WITH_KEY, PUT] {
+    let none = [GET, POST, POST_WITH_KEY, PUT].map(|request| (request, Dial::NoAgent));
+    for (request, dial) in none.into_iter().chain([(POST, Dial::TooOld)]) {
         let it = Standing::new(|_| {}).await;
-        it.scene.dial(Dial::NoAgent);
+        it.scene.dial(dial);
         let reply = it.ask(request).await;
         assert!(is_from_standby(&reply), "{request}: {}", reply.status);
         assert!(

@@ -123,6 +123,13 @@ pub const TARGET_NOT_ALLOWED: Code = Code {
     title: "The tunnel leads to an address that is not allowed.",
 };
 
+/// This exit node has been without its operator for too long.
+pub const CONFIGURATION_TOO_OLD: Code = Code {
+    number: 1017,
+    status: 503,
+    title: "This exit node has been without its operator for too long.",
+};
+
 /// No exit node could be reached.
 pub const NO_EXIT_NODE: Code = Code {
     number: 2001,
@@ -330,6 +337,7 @@ pub const ALL: &[Code] = &[
     APP_INVALID,
     METHOD_NOT_SUPPORTED,
     TARGET_NOT_ALLOWED,
+    CONFIGURATION_TOO_OLD,
     NO_EXIT_NODE,
     VERSION_MISMATCH,
     REVOKED,

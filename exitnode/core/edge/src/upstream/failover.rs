@@ -117,13 +117,14 @@ fn may_repeat(request: &Request<Body>) -> bool {
 
 /// The target's doing, and no answer of its app.
 fn is_lost(fault: &Fault) -> bool {
-    const LOST: [u32; 6] = [
+    const LOST: [u32; 7] = [
         codes::NO_AGENT.number,
         codes::APP_REFUSED.number,
         codes::APP_TIMED_OUT.number,
         codes::APP_CLOSED.number,
         codes::AGENT_LOST.number,
         codes::TARGET_NOT_ALLOWED.number,
+        codes::CONFIGURATION_TOO_OLD.number,
     ];
     LOST.contains(&fault.code.number)
 }

@@ -108,6 +108,9 @@ impl<D: Dialer> Upstream<D> {
             Ok(stream) => Ok(Stream::Agent(stream)),
             Err(DialError::NoAgent) => Err(no_agent(self.dialer.last_seen(uid)).before_sending()),
             Err(DialError::LinkLost(how)) => Err(Fault::agent_lost(how).before_sending()),
+            Err(DialError::ConfigurationTooOld(why)) => Err(Fault::new(&codes::CONFIGURATION_TOO_OLD, why)
+                .retry_after(limits::STALE_RETRY)
+                .before_sending()),
         }
     }
 }

@@ -85,6 +85,7 @@ pub enum Dial {
     App,
     NoAgent,
     LinkLost,
+    TooOld,
     Never,
     /// A stream that fails after so many bytes of the app, with this code of the agent.
     Fails(usize, u32),
@@ -109,6 +110,7 @@ impl Dialer for TcpDialer {
         let fail = match how {
             Dial::NoAgent => return Err(DialError::NoAgent),
             Dial::LinkLost => return Err(DialError::LinkLost("the connection timed out".into())),
+            Dial::TooOld => return Err(DialError::ConfigurationTooOld("Not heard since noon.".into())),
             Dial::Never => std::future::pending().await,
             Dial::App => None,
             Dial::Fails(after, code) => Some((after, code)),
