@@ -107,7 +107,6 @@ class Reason(StrEnum):
     FLEET_NOT_FOUND = "FleetNotFound"
     FLEET_NOT_READY = "FleetNotReady"
     DOMAIN_OVERLAP = "DomainOverlap"
-    NEEDS_BACKHAUL = "NeedsBackhaul"
     SUSPENDED = "Suspended"
     HOSTNAME_IN_FLEET = "HostnameInFleet"
     HOSTNAME_NOT_VERIFIED = "HostnameNotVerified"

@@ -77,14 +77,6 @@ def test_a_foreign_edit_of_a_child_is_corrected(api: Api) -> None:
     wait_for("the Deployment is back", lambda: deployment(api, "eu-1"))
 
 
-def test_more_replicas_than_can_be_served_are_refused_and_not_applied(api: Api) -> None:
-    api.apply(exit_node("two", "eu-west", replicas=2))
-    refused = api.wait_reason("exitnode", "two", "Accepted", "NeedsBackhaul")
-    assert "add ExitNodes instead" in refused["message"]
-    assert deployment(api, "two") is None
-    api.delete("exitnode", "two")
-
-
 def test_a_service_comes_and_goes_with_the_address_type(api: Api) -> None:
     def services() -> list[dict[str, Any]]:
         return api.list("service", "-n", SYSTEM, "-l", "hawse.dev/exit-node=served")

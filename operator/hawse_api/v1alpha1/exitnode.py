@@ -250,8 +250,7 @@ class ExitNodeSpec(Model):
     location: Location | None = None
     """Where the region is: decides which region is the next nearest."""
     replicas: Annotated[Int32, Field(ge=0, le=REPLICAS_MAX)] = 1
-    """Pods. More than one is not served yet (Accepted=False/NeedsBackhaul): add ExitNodes instead. With autoscaling
-    only the number to begin with."""
+    """Pods. With autoscaling only the number to begin with."""
     autoscaling: Autoscaling | None = None
     """Lets a HorizontalPodAutoscaler choose the number of pods."""
     deployment: Deployment = Deployment(type=DeploymentType.MANAGED, managed=ManagedDeployment())

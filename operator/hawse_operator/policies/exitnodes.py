@@ -42,7 +42,7 @@ def min_drain_s(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> float:
 
 def violations_of_exit_node(given: ExitNodeInput) -> tuple[Violation, ...]:
     """Why the ExitNode is not accepted: everything at once."""
-    return violations.collect((fleet_exists, needs_no_backhaul), given)
+    return violations.collect((fleet_exists,), given)
 
 
 def fleet_exists(given: ExitNodeInput) -> Violation | None:
@@ -58,18 +58,6 @@ def fleet_exists(given: ExitNodeInput) -> Violation | None:
     return Violation(
         names.Reason.FLEET_NOT_FOUND,
         f'Fleet "{wanted}" does not exist. Existing: {violations.listed(given.fleet_names)}.',
-    )
-
-
-def needs_no_backhaul(given: ExitNodeInput) -> Violation | None:
-    """One replica: without backhaul a visitor would meet a pod that the agent is not connected to."""
-    replicas = given.exit_node.spec.most_replicas
-    if replicas <= 1:
-        return None
-    return Violation(
-        names.Reason.NEEDS_BACKHAUL,
-        f"Up to {replicas} replicas are asked for; more than one replica needs backhaul between pods, which is not "
-        "there yet. Set spec.replicas to 1 and add ExitNodes instead.",
     )
 
 
