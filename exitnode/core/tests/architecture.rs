@@ -22,6 +22,7 @@ edge/src/               | crate::front crate::stack crate::listener | edge/src/f
 edge/src/               | text/html problem+json         | edge/src/respond.rs | respond.rs alone makes pages
 edge/src/               | h3 h3_quinn quinn              | edge/src/front/h3 edge/src/front/mod.rs | front/h3 alone knows HTTP/3
 tunnel/src/sessions.rs  | quinn h2 tokio::net            | - | decisions name no transport
+tunnel/src/peers.rs     | quinn h2 tokio                 | - | decisions name no transport
 tunnel/src/admission.rs | quinn h2 tokio                 | - | decisions name no transport
 tunnel/src/identity.rs  | quinn h2 tokio                 | - | parsing does no I/O
 src/bridge.rs           | crate::node crate::python      | - | the bridge knows neither of its ends

@@ -3,9 +3,10 @@
 //! Facts and commands only: whom to dial, whom to admit and who serves what is decided in Python. The lock is held for
 //! table look-ups, never over an await. Called by hawse-core.
 
+mod routing;
+
 use std::collections::HashMap;
 use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -14,16 +15,14 @@ use bytes::Bytes;
 use hawse_proto::core::{LinkDown, LinkStats, LinkUp, Upstream};
 use hawse_proto::frame::FrameError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::fault::link_down;
 use crate::identity::{Identity, IdentityError};
-use crate::limits::{AGENTS_RETURN, CLOSE_GRACE, OPEN_ELSEWHERE_TIMEOUT, TUNNELS_PER_LINK};
-use crate::link::{Link, Path, Role, run_control};
-use crate::peers::{Rank, rank};
+use crate::limits::{AGENTS_RETURN, CLOSE_GRACE, TUNNELS_PER_LINK};
+use crate::link::{Link, Role, run_control};
 use crate::sessions::{LinkId, Sessions};
 use crate::stalls::Relayed;
-use crate::stream::{self, AppStream, OpenError};
 use crate::transport::{Connection, Stream};
 use crate::{agent, pulse, relay, tls};
 
@@ -149,70 +148,6 @@ impl Tunnel {
             server.tcp.send_replace(tcp.clone());
         }
         Ok(())
-    }
-
-    /// A stream to the app of a tunnel, over the newest link of its agents that can give one, or over another exit node;
-    /// links that may be dead come last. Cancel safe: a stream that was half open is reset.
-    ///
-    /// # Errors
-    /// Nothing leads to the tunnel, or nothing that does could open a stream.
-    pub async fn open(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
-        match self.open_now(tunnel_uid, visitor).await {
-            Err(OpenError::NoAgent) if self.agents_due.get().is_some_and(|due| Instant::now() < *due) => {
-                Box::pin(self.open_on_return(tunnel_uid, visitor)).await
-            }
-            opened => opened,
-        }
-    }
-
-    /// The same once an agent is back, if that is to be expected.
-    async fn open_on_return(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
-        let due = self.agents_due.get().copied().unwrap_or_else(Instant::now);
-        loop {
-            let bound = self.bound.notified(); // from here on, whoever waits
-            match self.open_now(tunnel_uid, visitor).await {
-                Err(OpenError::NoAgent) if timeout_at(due, bound).await.is_ok() => {}
-                opened => return opened,
-            }
-        }
-    }
-
-    async fn open_now(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
-        match self.open_own(tunnel_uid, visitor).await {
-            Ok(stream) => Ok(stream),
-            Err(why) => Box::pin(self.open_elsewhere(tunnel_uid, visitor, why)).await,
-        }
-    }
-
-    /// Over links of our own agents that seem to live. Cancel safe: a stream that was half open is reset.
-    pub(crate) async fn open_own(&self, tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
-        let mut paths = self.own_paths(tunnel_uid);
-        paths.retain(|path| !path.is_suspect());
-        stream::open(&paths, tunnel_uid, visitor).await
-    }
-
-    /// Over the rest; `why`: there is nothing better.
-    async fn open_elsewhere(
-        &self,
-        tunnel_uid: &str,
-        visitor: SocketAddr,
-        why: OpenError,
-    ) -> Result<AppStream, OpenError> {
-        let mut paths = self.peer_paths(tunnel_uid);
-        let doubtful = self.own_paths(tunnel_uid).into_iter().filter(Path::is_suspect);
-        let first_doubtful = paths.partition_point(|path| !path.is_suspect());
-        paths.splice(first_doubtful..first_doubtful, doubtful);
-        let opened = timeout(OPEN_ELSEWHERE_TIMEOUT, stream::open(&paths, tunnel_uid, visitor)).await;
-        match opened {
-            Ok(Err(OpenError::NoAgent)) => Err(why),
-            Ok(opened) => opened,
-            Err(_) => {
-                let seconds = OPEN_ELSEWHERE_TIMEOUT.as_secs();
-                Err(OpenError::LinkLost(format!(
-                    "no other exit node has reached it within {seconds} s"
-                )))
-            }
-        }
     }
 
     /// Memory is short: cuts off what has stood still for longest among the streams of other exit nodes.
@@ -350,29 +285,6 @@ impl Tunnel {
             let _ = self.agents_due.set(Instant::now() + AGENTS_RETURN); // of the first one
         }
         !state.closed
-    }
-
-    /// Newest first.
-    fn own_paths(&self, tunnel_uid: &str) -> Vec<Path> {
-        let state = self.state();
-        let ids = state.sessions.links(tunnel_uid);
-        ids.iter().filter_map(|id| state.links.get(id)).map(Path::new).collect()
-    }
-
-    /// Over other exit nodes, best first.
-    fn peer_paths(&self, tunnel_uid: &str) -> Vec<Path> {
-        let state = self.state();
-        let routes = state.sessions.peers.routes(tunnel_uid);
-        let mut ranked: Vec<(Rank, Path)> = routes
-            .filter_map(|(route, distance)| {
-                let link = state.links.get(&route.link)?;
-                let path = Path::over_peer(link, &route.mark);
-                let round_trip = link.connection.round_trip();
-                Some((rank(link.id, distance, round_trip, path.is_suspect()), path))
-            })
-            .collect();
-        ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, path)| path).collect()
     }
 
     fn link(&self, id: LinkId) -> Option<Arc<Link>> {

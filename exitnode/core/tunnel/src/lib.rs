@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! hub.rs      all links of a process: the public face          sessions.rs   tunnel -> links, last seen (pure)
+//! hub/routing from a tunnel to a stream: who is asked first    peers.rs      tunnel -> other exit nodes (pure)
 //! server/     the exit node accepts                            admission.rs  numbers and addresses (pure)
-//! dial/       the agent dials                                  fault.rs      the networks' reasons in our words (pure)
+//! dial/       an agent, or another exit node, dials            fault.rs      the networks' reasons in our words (pure)
 //! link.rs     one link: frames out and in                      identity.rs   certificates and roots, parsed
 //! stream.rs   exit node: a stream to the app                   tls.rs        TLS and transport settings
-//! agent.rs    agent: a stream becomes a TCP connection         splice.rs     bytes both ways, half-close kept
+//! accept.rs   the other end of streams: agent.rs makes each one a TCP connection (splice.rs: bytes both ways, half-close
+//!             kept); relay.rs passes one of another exit node on to an agent (stalls.rs: how many may stand still)
 //! transport/  what links run over: QUIC, or HTTP/2 on TCP      socket.rs     UDP and TCP sockets, set up
 //! probe.rs    is a silent link dead? (pure)                    pulse.rs      asks it, and leaves it
 //! batches.rs  idle QUIC links stay small                       outbox.rs     frames that wait to be sent

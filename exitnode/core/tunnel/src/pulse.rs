@@ -1,6 +1,7 @@
 //! Asks a silent link whether it lives, through the path that visitors' bytes take, and gives it up if not.
 //!
-//! probe.rs decides; this is its shell, one for each link of hawse/1. Called by hub.rs.
+//! probe.rs decides; this is its shell, one for each link of hawse/1 and hawse-peer/1, where the side that has visitors asks.
+//! Called by hub.rs.
 
 use std::future::pending;
 use std::mem;
@@ -11,11 +12,11 @@ use hawse_proto::stream_open;
 use tokio::time::{Instant, sleep_until};
 
 use crate::limits::{PROBE_TIMEOUT, SILENCE};
-use crate::link::Link;
+use crate::link::{Link, Role};
 use crate::probe::{Listener, Prober, Verdict};
 use crate::transport::Broken;
 
-/// Exit node: watches until the link is lost. Cancel safe.
+/// Exit node, the side that opens streams: watches until the link is lost. Cancel safe.
 pub(crate) async fn probe(link: &Link) {
     let mut prober = Prober::new(now(), link.connection.signs());
     let mut answer: Option<Answer<'_>> = None;
@@ -44,7 +45,12 @@ pub(crate) async fn probe(link: &Link) {
         }
     }
     let seconds = PROBE_TIMEOUT.as_secs();
-    link.lose(&format!("the agent has not answered for {seconds} s"));
+    let whom = if link.role == Role::ToPeer {
+        "exit node"
+    } else {
+        "agent"
+    };
+    link.lose(&format!("the {whom} has not answered for {seconds} s"));
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -68,7 +74,7 @@ async fn answered(link: &Link) -> Option<()> {
     }
 }
 
-/// Agent: watches until the link is lost. Cancel safe.
+/// The side that serves streams, an agent mostly: watches until the link is lost. Cancel safe.
 pub(crate) async fn listen(link: &Link) {
     let mut listener = Listener::new(now(), link.connection.signs());
     while listener.look(now(), link.connection.signs()) != Verdict::Lost {
