@@ -139,3 +139,18 @@ def test_the_standby_answers_while_the_operator_is_away_and_is_told_when_it_is_b
         return {"FailedOver", "FailedBack"} <= {event["reason"] for event in events}
 
     wait_for("events were written", told)
+
+
+def test_the_standby_serves_on_when_the_targets_token_is_deleted(api: Api) -> None:
+    api.apply(token("doomed", "team-a"))
+    agent = {"type": "Agent", "agent": {"tokenRef": {"name": "doomed"}}}
+    api.apply(tunnel("orphan", "team-a", target=agent, standby={"target": service("web")}))
+    api.wait_reason("tunnel", "orphan", "Programmed", "Programmed", "team-a")
+    api.cluster.kubectl("-n", "team-a", "delete", "agenttoken", "doomed")
+    missing = api.wait_reason("tunnel", "orphan", "ResolvedRefs", "TokenNotFound", "team-a")
+    assert 'AgentToken "doomed" does not exist' in missing["message"]
+    api.wait_reason("tunnel", "orphan", "Programmed", "Programmed", "team-a")
+    answer = visit(api, "orphan")
+    assert (answer.status_code, answer.headers.get("x-hawse-target")) == (200, "standby"), answer.text
+    found = api.wait_reason("tunnel", "orphan", "TargetReady", "FailedOver", "team-a")
+    assert found["status"] == "True"

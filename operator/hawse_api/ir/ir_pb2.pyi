@@ -744,7 +744,7 @@ class AgentTarget(_message.Message):
 
     TOKEN_UID_FIELD_NUMBER: _builtins.int
     token_uid: _builtins.str
-    """Agents enrolled with this token may serve the tunnel."""
+    """Agents enrolled with this token may serve the tunnel. Empty: nobody may; the standby serves."""
     def __init__(
         self,
         *,

@@ -26,7 +26,10 @@ class Serving(Enum):
 def decide_serving(
     *, holds_name: bool, is_suspended: bool, not_accepted: Sequence[Violation], not_resolved: Sequence[Violation]
 ) -> Serving:
-    """What a valid Tunnel comes to. Whatever is wrong concerns access, owner or token: it closes the Tunnel."""
+    """What a valid Tunnel comes to. Whatever is wrong concerns access, owner or token: it closes the Tunnel.
+
+    `not_resolved`: what no standby makes good.
+    """
     if not holds_name:
         return Serving.ABSENT
     if not_accepted or not_resolved:

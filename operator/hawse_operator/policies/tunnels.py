@@ -48,13 +48,19 @@ def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
 
 
 def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
-    """Why the target leads nowhere."""
+    """Why the target leads nowhere. With a standby that does not the Tunnel is served all the same."""
     return _violations_of_target(given, given.primary)
 
 
 def violations_of_standby(given: TunnelInput) -> tuple[Violation, ...]:
     """Why the standby leads nowhere. The Tunnel is served all the same, without it."""
     return _violations_of_target(given, given.standby) if given.standby else ()
+
+
+def violations_that_close(given: TunnelInput) -> tuple[Violation, ...]:
+    """Why the Tunnel leads nowhere at all: the target does not, and no standby can answer in its place."""
+    can_stand_in = given.standby is not None and not violations_of_standby(given)
+    return () if can_stand_in else violations_of_refs(given)
 
 
 def _violations_of_target(given: TunnelInput, to: targets.Destination) -> tuple[Violation, ...]:

@@ -85,7 +85,7 @@ class TunnelReconciler:
             holds_name=isinstance(claim, claims.Held),
             is_suspended=tunnel.spec.suspend,
             not_accepted=not_accepted,
-            not_resolved=not_resolved,
+            not_resolved=tunnels.violations_that_close(given),
         )
         certificate = await tunnel_certificates.read(context, tunnel, given.hostname)
         self._publish(key, given, claim, decided, certificate)
@@ -159,12 +159,9 @@ class TunnelReconciler:
             return
         tunnel = given.tunnel
         tunnel_certificates.publish(self._context, given.fleet.name, tunnel.uid, certificate)
-        target = targets.translated(tunnel.namespace, given.primary)
         leads_to: serving.Named | None = None
-        if decided is Serving.OPEN and target is not None:
-            standby = None
-            if given.standby is not None and not tunnels.violations_of_standby(given):
-                standby = targets.translated(tunnel.namespace, given.standby)
+        if decided is Serving.OPEN and (found := targets.for_exit_nodes(given)) is not None:
+            target, standby = found
             obj = translate.translate_tunnel(
                 tunnel, hostname=hostname, target=target, standby=standby, generation=claim.generation
             )
@@ -213,7 +210,7 @@ class TunnelReconciler:
             self._judge_certificate(given, certificate),
         ]
         ready = readiness.judge_ready(judgements, SUMMED)
-        return [*judgements, self._judge_target(given), *self._judge_dns(given, claim), ready]
+        return [*judgements, targets.judge(self._context, given), *self._judge_dns(given, claim), ready]
 
     def _judge_dns(self, given: tunnels.TunnelInput, claim: claims.Claim | None) -> list[v1alpha1.Judgement]:
         tunnel, fleet = given.tunnel, given.fleet
@@ -260,19 +257,6 @@ class TunnelReconciler:
             judgement = v1alpha1.judge(Condition.CERTIFICATE_READY, False, Reason.CERTIFICATE_NOT_FOUND, message)
         return statuses.kept_or_unknown(
             given.tunnel.status, Condition.CERTIFICATE_READY, judgement, reason=Reason.PENDING, message="Not known yet."
-        )
-
-    def _judge_target(self, given: tunnels.TunnelInput) -> v1alpha1.Judgement:
-        agent = given.tunnel.spec.target.agent
-        if agent is None:
-            return readiness.judge_dialled(given.tunnel.spec.target)
-        judgement = readiness.judge_target(
-            self._context.world.exit_nodes_serving(given.tunnel.uid),
-            token=agent.token_ref.name,
-            settling=self._context.settling_s > 0 and given.tunnel.status.condition(Condition.TARGET_READY) is not None,
-        )
-        return statuses.kept_or_unknown(
-            given.tunnel.status, Condition.TARGET_READY, judgement, reason=Reason.PENDING, message="Not known yet."
         )
 
     async def _write(

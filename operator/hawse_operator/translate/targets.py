@@ -17,6 +17,16 @@ def agent_target(token_uid: str) -> ir_pb2.AgentTarget:
     return ir_pb2.AgentTarget(token_uid=token_uid)
 
 
+def nobody() -> ir_pb2.AgentTarget:
+    """In place of a target that is not there: requests find no agent and go to the standby."""
+    return ir_pb2.AgentTarget()
+
+
+def standby_uid(uid: str) -> str:
+    """Under what the agents of a Tunnel's standby register (exit nodes offer it so)."""
+    return f"{uid}/standby"
+
+
 def url_target(url: str) -> ir_pb2.UrlTarget:
     """An app that exit nodes find by its name."""
     parts = v1alpha1.split_url(url)

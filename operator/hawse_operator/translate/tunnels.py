@@ -34,7 +34,7 @@ def translate_tunnel(
     standby: targets.Target | None = None,
     generation: int,
 ) -> ir_pb2.Object:
-    """The Tunnel as it is served; `standby` None: what that would lead to is not there."""
+    """The Tunnel as it is served; `standby` None: there is none, or what it would lead to is not there."""
     result = _base(tunnel, hostname, generation)
     targets.set_target(result.tunnel, target)
     if tunnel.spec.standby is not None and standby is not None:

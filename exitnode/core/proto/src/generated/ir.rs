@@ -355,7 +355,7 @@ pub struct ClaimRule {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AgentTarget {
-    /// Agents enrolled with this token may serve the tunnel.
+    /// Agents enrolled with this token may serve the tunnel. Empty: nobody may; the standby serves.
     #[prost(string, tag = "1")]
     pub token_uid: ::prost::alloc::string::String,
 }
