@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-import devcluster
 from hawse_api.names import PORT_ADMIN
 from support import whole
 from support.operator import SYSTEM, Api, tunnel, wait_for
@@ -30,23 +29,10 @@ UNTOUCHED = ("subdomainreservations", "fleets", "secrets", "configmaps", "servic
 """Nothing about these changed: who writes them has lost something."""
 
 
-def processes_of(cluster: devcluster.Cluster, *words: str) -> list[int]:
-    """Processes of the cluster whose command line has one of these words."""
-    mark, found = f"{cluster.directory}".encode(), []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes()
-            if any(word.encode() in command for word in words) and mark in (process / "environ").read_bytes():
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
-def kill_everything(cluster: devcluster.Cluster) -> None:
-    pids = processes_of(cluster, "hawse-operator", "hawse-exitnode")
+def kill_everything(api: Api) -> None:
+    pids = whole.processes_of(api, "hawse-operator", "hawse-exitnode")
     assert len(pids) >= 2 + len(REGIONS), "two operators and an exit node in each region"
-    cluster.kill_control_plane()
+    api.cluster.kill_control_plane()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
 
@@ -82,7 +68,7 @@ def test_after_a_power_failure_everything_is_as_it_was(tmp_path: Path) -> None:
         before = wait_for("stillness", lambda: still(api), timeout_s=BACK_S)
         old = conditions(api)
 
-        kill_everything(api.cluster)
+        kill_everything(api)
         time.sleep(2)
         api.cluster.start_control_plane()
         wait_for("everything is back", lambda: answers(api) and is_back(api) and all_in_force(api), timeout_s=BACK_S)

@@ -15,7 +15,7 @@ from support import powerdns
 from support.by_name import TTL_S, ByName, manage_dns
 from support.operator import SYSTEM, Api, exit_node, tunnel, wait_for
 from support.tcp_path import TcpPath
-from support.whole import HOST, TEAM, TUNNEL, WORKS, installed, laptop, links, pods_of, visit
+from support.whole import HOST, TEAM, TUNNEL, WORKS, installed, laptop, links, pods_of, visit, without_operator
 
 pytestmark = pytest.mark.timeout(600)  # a cold machine builds Helm first
 REGIONS = {"eu-1": "eu-west", "us-1": "us-east"}
@@ -59,23 +59,6 @@ def are_placed(api: Api) -> bool:
 def address_of(api: Api, name: str) -> str:
     (pod,) = pods_of(api, name)
     return str(pod["status"]["podIP"])
-
-
-@contextlib.contextmanager
-def without_operator(api: Api) -> Iterator[None]:
-    """No replica runs inside."""
-    scale(api, 0)
-    wait_for("no operator", lambda: not api.list("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=operator"))
-    try:
-        yield
-    finally:
-        scale(api, 1)
-        rollout = ("rollout", "status", "deployment/hawse-operator", "--timeout=60s")
-        api.cluster.kubectl("-n", SYSTEM, *rollout, timeout_s=70)
-
-
-def scale(api: Api, replicas: int) -> None:
-    api.cluster.kubectl("-n", SYSTEM, "scale", "deployment/hawse-operator", f"--replicas={replicas}")
 
 
 def test_a_region_without_power_is_left_by_look_ups_while_the_operator_is_dead(

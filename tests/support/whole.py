@@ -1,12 +1,13 @@
 """The whole product in an embedded cluster: chart, exit nodes, app, real agent, and a visitor who keeps asking.
 
-Called by tests/cluster/test_ca_rotation.py and test_everything_restarts.py.
+Called by those of tests/cluster that are about the whole of it.
 """
 
 import base64
 import contextlib
 import http.server
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -74,15 +75,48 @@ def links(api: Api) -> dict[str, str]:
     return {node["pod"]: node["since"] for node in found}
 
 
+@contextlib.contextmanager
+def without_operator(api: Api, *, killed: bool = False) -> Iterator[None]:
+    """No replica runs inside. `killed`: they end by kill -9, and the Deployment is not there to start them again."""
+    for pid in processes_of(api, "hawse-operator") if killed else ():
+        os.kill(pid, signal.SIGKILL)
+    _scale_operator(api, 0)
+    wait_for("no operator", lambda: not api.list("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=operator"))
+    try:
+        yield
+    finally:
+        _scale_operator(api, 1)
+        rollout = ("rollout", "status", "deployment/hawse-operator", "--timeout=60s")
+        api.cluster.kubectl("-n", SYSTEM, *rollout, timeout_s=70)
+
+
+def _scale_operator(api: Api, replicas: int) -> None:
+    api.cluster.kubectl("-n", SYSTEM, "scale", "deployment/hawse-operator", f"--replicas={replicas}")
+
+
+def processes_of(api: Api, *words: str) -> list[int]:
+    """Processes of the cluster whose command line has one of these words."""
+    mark, found = f"{api.cluster.directory}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            if any(word.encode() in command for word in words) and mark in (process / "environ").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
 class Laptop:
     """An app and the agent of a developer, as processes and threads here."""
 
-    def __init__(self, directory: Path, api: Api) -> None:
+    def __init__(self, directory: Path, api: Api, app_port: int = 0) -> None:
         self.config = directory / "hawse"
         self.log = directory / "agent.log"
         self._api = api
         self._agent: subprocess.Popen[bytes] | None = None
         self._app = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Works)
+        self._app_port = app_port or self._app.server_port
         threading.Thread(target=self._app.serve_forever, name="app", daemon=True).start()
 
     def login(self) -> None:
@@ -99,7 +133,7 @@ class Laptop:
         self.log.write_bytes(b"")
         with self.log.open("ab") as output:
             self._agent = subprocess.Popen(
-                [sys.executable, "-m", "hawse_agent", "http", f"127.0.0.1:{self._app.server_port}"],
+                [sys.executable, "-m", "hawse_agent", "http", f"127.0.0.1:{self._app_port}"],
                 env=self._environment(), stdout=output, stderr=output,
             )  # fmt: skip
         wait_for("the agent serves", lambda: f"serving https://{HOST}" in self.log.read_text(), timeout_s=60.0)
@@ -136,9 +170,9 @@ class _Works(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def laptop(directory: Path, api: Api) -> Iterator[Laptop]:
-    """A laptop that is logged in and serves."""
-    one = Laptop(directory, api)
+def laptop(directory: Path, api: Api, app_port: int = 0) -> Iterator[Laptop]:
+    """A laptop that is logged in and serves; `app_port`: not the app that says "it works", but another one."""
+    one = Laptop(directory, api, app_port)
     try:
         one.login()
         one.serve()
