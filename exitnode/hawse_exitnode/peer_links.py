@@ -28,7 +28,7 @@ from hawse_exitnode.peer_state import (
     Step,
 )
 
-_BAD_FRAME = names.BY_NAME["BAD_FRAME"]
+_SUPERSEDED = names.BY_NAME["SUPERSEDED"]
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
@@ -71,10 +71,11 @@ def _hello(state: State, link: Link, hello: frames_pb2.PeerHello, at: float) -> 
         return refuse(state, link, version_mismatch(hello), at)
     node = state.node
     welcome = frames_pb2.PeerWelcome(version=version, node_version=node.version, region=node.region, pod=node.pod)
+    state, superseded = supersede(state, link.peer.spiffe_id, Phase.SERVING, at)
     state = state.with_link(dataclasses.replace(link, phase=Phase.SERVING, deadline=None))
     announced = _announcements(state.announced, frozenset(), reset=True)
     said = (frames_pb2.Frame(peer_welcome=welcome), *announced)
-    return state, (Admit(link.id), *(Send(link.id, frame) for frame in said))
+    return state, (*superseded, Admit(link.id), *(Send(link.id, frame) for frame in said))
 
 
 def _welcome(state: State, link: Link, welcome: frames_pb2.PeerWelcome, at: float) -> Step:
@@ -153,6 +154,15 @@ def refusal(link_id: int, why: frames_pb2.Refused) -> tuple[Command, ...]:
     """Say why, and close."""
     error = names.BY_CODE[why.code]
     return Send(link_id, frames_pb2.Frame(refused=why)), Close(link_id, error.number, error.code)
+
+
+def supersede(state: State, spiffe_id: str, phase: Phase, at: float) -> Step:
+    """A newer link of that peer takes the place of the accepted one in this phase: it has one of each at most."""
+    commands: list[Command] = []
+    for link in [link for link in state.links.values() if link.phase is phase and link.peer.spiffe_id == spiffe_id]:
+        state = state.with_link(closing(link, at, "a newer link took its place"))
+        commands.append(Close(link.id, _SUPERSEDED.number, _SUPERSEDED.code))
+    return state, tuple(commands)
 
 
 def closing(link: Link, at: float, why: str) -> Link:

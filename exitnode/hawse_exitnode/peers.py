@@ -40,7 +40,6 @@ TOLD_AFTER = 4
 STEADY_S = 10.0
 """Links that last for less are failures in a row too: pauses grow."""
 _UNTRUSTED = names.BY_NAME["EXIT_NODE_UNTRUSTED"]
-_SUPERSEDED = names.BY_NAME["SUPERSEDED"]
 
 
 def step(state: State, event: Event, *, at: float, luck: float) -> Step:
@@ -179,14 +178,9 @@ def _accepted(state: State, event: LinkAccepted, at: float) -> Step:
     peer = state.peers.get(event.who)
     if peer is None:
         return _stranger(state, event, at)
-    older = [link for link in state.links.values() if not link.is_dialled and link.peer.spiffe_id == event.who]
-    state = state.with_link(Link(event.link, Phase.AWAIT_HELLO, peer, is_dialled=False, deadline=at + HELLO_DEADLINE_S))
-    commands: list[Command] = []
-    for link in older:
-        if link.phase is not Phase.CLOSING:
-            state = state.with_link(peer_links.closing(link, at, "a newer link took its place"))
-            commands.append(Close(link.id, _SUPERSEDED.number, _SUPERSEDED.code))
-    return state, tuple(commands)
+    state, commands = peer_links.supersede(state, event.who, Phase.AWAIT_HELLO, at)
+    link = Link(event.link, Phase.AWAIT_HELLO, peer, is_dialled=False, deadline=at + HELLO_DEADLINE_S)
+    return state.with_link(link), commands
 
 
 def _stranger(state: State, event: LinkAccepted, at: float) -> Step:

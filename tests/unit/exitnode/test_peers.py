@@ -230,11 +230,13 @@ def test_a_newer_link_of_the_same_peer_takes_the_place_of_the_older() -> None:
     script = Script(FAR)
     script.accept(1)
     script.hello(1)
-    script.accept(2)
-    assert script.kinds() == ["1:close 2007"]
-    script.hello(2)
+    assert script.accept(2) == (), "it may be one that nobody wants any more: it has said nothing yet"
+    script.accept(3)
+    assert script.kinds() == ["2:close 2007"]
+    script.hello(3)
+    assert script.kinds() == ["1:close 2007", "3:admit", "3:peer_welcome", "3:announce reset"]
     script.serve("u1")
-    assert script.kinds() == ["2:announce +u1"]
+    assert script.kinds() == ["3:announce +u1"]
 
 
 @pytest.mark.parametrize(

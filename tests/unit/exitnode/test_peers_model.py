@@ -172,13 +172,10 @@ class Fleet(RuleBasedStateMachine):
         for name, node in self.nodes.items():
             state = node.script.state
             for whom in PEERS.values():
-                living = [
-                    link.is_dialled
-                    for link in state.links.values()
-                    if link.peer.spiffe_id == whom.spiffe_id and link.phase is not Phase.CLOSING
-                ]
-                assert living.count(True) <= 1
-                assert living.count(False) <= 1
+                links = [link for link in state.links.values() if link.peer.spiffe_id == whom.spiffe_id]
+                assert sum(link.is_dialled for link in links if link.phase is not Phase.CLOSING) <= 1
+                assert sum(link.phase is Phase.SERVING for link in links) <= 1
+                assert sum(link.phase is Phase.AWAIT_HELLO for link in links) <= 1
             assert name not in {link.peer.pod for link in state.links.values()}
 
     @invariant()

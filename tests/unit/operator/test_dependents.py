@@ -306,7 +306,9 @@ def test_a_list_that_is_older_than_an_event_deletes_nothing(scene: Scene) -> Non
 
 
 def test_acks_wake_their_tunnels(scene: Scene) -> None:
-    scene.intake.changed(control_hub.AcksChanged("default", frozenset({"tunnel/uid-shop", "fleet", "tunnel/gone"})))
+    scene.intake.changed(
+        control_hub.AcksChanged("default", frozenset({"tunnel/uid-shop", "fleet", "tunnel/gone", "peer/p"}))
+    )
     assert scene.woken() == {TUNNEL}
 
 
