@@ -4,6 +4,7 @@ Nothing here decides anything. Reasons and codes are API: they are never renamed
 docs/errors/ list them. The Rust side of the error codes is generated from `ERRORS` (`make codegen`).
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -74,6 +75,12 @@ def tcp_label(port: int) -> str:
     return f"tcp-{port}"
 
 
+def tcp_port_of(hostname: str) -> int | None:
+    """The port that a host name stands for; None: it is no TCP tunnel's."""
+    found = re.fullmatch(r"tcp-([1-9][0-9]{0,4})", hostname.partition(".")[0])
+    return int(found[1]) if found else None
+
+
 def tcp_url(hostname: str, port: int) -> str:
     """What visitors of a TCP tunnel connect to."""
     return f"tcp://{hostname}:{port}"
@@ -110,6 +117,8 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     HOSTNAME_IN_FLEET = "HostnameInFleet"
     HOSTNAME_NOT_VERIFIED = "HostnameNotVerified"
+    NO_TCP_PORTS = "NoTCPPorts"
+    PORT_NOT_ALLOWED = "PortNotAllowed"
     # ResolvedRefs
     RESOLVED = "Resolved"
     TOKEN_NOT_FOUND = "TokenNotFound"
@@ -123,6 +132,7 @@ class Reason(StrEnum):
     TOMBSTONE = "Tombstone"
     NAMESPACE_RECREATED = "NamespaceRecreated"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    NO_PORT_LEFT = "NoPortLeft"
     # Programmed
     PROGRAMMED = "Programmed"
     PENDING = "Pending"
@@ -130,6 +140,7 @@ class Reason(StrEnum):
     REFUSED_BY_EXIT_NODE = "RefusedByExitNode"
     # CertificateReady
     ISSUED = "Issued"
+    NOT_NEEDED = "NotNeeded"
     # TargetReady
     AGENT_CONNECTED = "AgentConnected"
     NO_AGENT = "NoAgent"

@@ -33,6 +33,9 @@ class Settings(pydantic.BaseModel):
     resolvers: tuple[str, ...] = ()
     """Name servers that prove host names of tenants' own domains ("192.0.2.53:53"); empty: the system's. Better public
     ones than a resolver that knows names of this network."""
+    network_policies: bool = False
+    """Whether the chart's NetworkPolicies select the exit nodes' pods: ports of TCP tunnels need one of their own
+    then."""
     log_level: str = pydantic.Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least level that is logged."""
     admin_port: int = pydantic.Field(default=names.PORT_ADMIN, ge=0, le=65535)
@@ -77,6 +80,7 @@ FROM_ENVIRONMENT = {
     "HAWSE_EXITNODE_IMAGE": "exitnode_image",
     "HAWSE_WATCH_NAMESPACES": "watch_namespaces",
     "HAWSE_RESOLVERS": "resolvers",
+    "HAWSE_NETWORK_POLICIES": "network_policies",
     "HAWSE_LOG_LEVEL": "log_level",
     "HAWSE_ADMIN_PORT": "admin_port",
     "HAWSE_ENROL_PORT": "enrol_port",

@@ -162,10 +162,15 @@ def test_names_are_bounded_by_the_server_too(api: httpx.Client, kind: str, name:
     assert accepted or "metadata.name must have at most" in answer["message"]
 
 
+TCP = {"host": None, "protocol": "TCP"}
 IMMUTABLE = [
     # (kind, what is stored, merge patch of the spec, what is said; "" = accepted)
     ("Tunnel", {}, {"fleetName": "other"}, "fleetName is immutable: delete the object and create it again"),
     ("Tunnel", {}, {"host": {"subdomain": "other"}}, "host is immutable: delete the object and create it again"),
+    ("Tunnel", {}, {"protocol": "TCP", "host": None}, "protocol is immutable: delete the object and create it again"),
+    ("Tunnel", TCP | {"port": 20017}, {"port": 20018}, "port is immutable: delete the object and create it again"),
+    ("Tunnel", TCP | {"port": 20017}, {"port": None}, "port is immutable: delete the object and create it again"),
+    ("Tunnel", TCP, {"port": 20017}, ""),
     ("Tunnel", {}, {"suspend": True, "traffic": {"timeouts": {"idle": "5m"}}}, ""),
     ("ExitNode", {}, {"fleetName": "other"}, "fleetName is immutable: delete the object and create it again"),
     ("ExitNode", {}, {"region": "eu-north", "replicas": 0}, ""),
@@ -235,6 +240,7 @@ def test_kubectl_shows_columns_short_names_and_the_category(
         "NAME",
         "HOST",
         "PROTOCOL",
+        "PORT",
         "TARGET",
         "TARGET-READY",
         "ACTIVE",

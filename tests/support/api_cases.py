@@ -42,7 +42,7 @@ def spec_with(kind: str, path: str, value: Any) -> dict[str, Any]:
     """Return the valid spec of `kind` with one field changed, made or (REMOVED) taken away; without a path: several."""
     spec = copy.deepcopy(VALID[kind])
     if not path:
-        return spec | value
+        return {field: said for field, said in (spec | value).items() if not isinstance(said, Removed)}
     *parents, last = path.split(".")
     node = spec
     for part in parents:
@@ -61,6 +61,11 @@ POWERDNS: dict[str, Any] = {
 AUTO: dict[str, Any] = {"maxReplicas": 3, "targetCPU": 70}
 
 
+def tcp(**fields: Any) -> dict[str, Any]:
+    """Fields of a TCP Tunnel."""
+    return {"host": REMOVED, "protocol": "TCP"} | fields
+
+
 def autoscaled(resources: dict[str, Any], **managed: Any) -> dict[str, Any]:
     """Fields of an ExitNode that scales by CPU."""
     return {"autoscaling": AUTO, "deployment": {"type": "Managed", "managed": {"resources": resources, **managed}}}
@@ -70,10 +75,29 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     # (kind, field, value, where, what is said)
     ("Tunnel", "colour", "red", "spec.colour", "unknown field"),
     ("Tunnel", "fleet_name", "default", "spec.fleet_name", "unknown field"),
-    ("Tunnel", "protocol", "TCP", "spec.protocol", "must be one of 'HTTP'"),
+    ("Tunnel", "protocol", "UDP", "spec.protocol", "must be one of 'HTTP' or 'TCP'"),
+    ("Tunnel", "protocol", "TCP", "spec", "host belongs to protocol HTTP"),
+    ("Tunnel", "port", 20017, "spec", "port belongs to protocol TCP"),
+    ("Tunnel", "", tcp(port=0), "spec.port", "greater than or equal to 1"),
+    ("Tunnel", "", tcp(tls={"certificateRef": {"name": "x"}}), "spec", "tls and appProtocol belong to protocol HTTP"),
+    *(
+        ("Tunnel", "", tcp(target={"type": "URL", **wrong}), "spec", says)
+        for wrong, says in (
+            ({"url": "tcp://db.example:5432", "appProtocol": "H2C"}, "tls and appProtocol belong to protocol HTTP"),
+            ({"url": "https://db.example"}, "url begins with tcp:// in a Tunnel with protocol TCP"),
+        )
+    ),
+    ("Tunnel", "target", {"type": "URL", "url": "tcp://db.example:5432"}, "spec", "url begins with tcp://"),
+    (
+        "Tunnel",
+        "",
+        tcp(standby={"target": {"type": "URL", "url": "http://db.example"}}),
+        "spec",
+        "url begins with tcp:// in a Tunnel with protocol TCP",
+    ),
     ("Tunnel", "fleetName", "Default", "spec.fleetName", "must match"),
     ("Tunnel", "fleetName", "x" * 41, "spec.fleetName", "at most 40 characters"),
-    ("Tunnel", "host", REMOVED, "spec.host", "is required"),
+    ("Tunnel", "host", REMOVED, "spec", "host belongs to protocol HTTP"),
     ("Tunnel", "host.subdomain", REMOVED, "spec.host", "subdomain belongs to type Subdomain"),
     ("Tunnel", "host.subdomain", "Shop", "spec.host.subdomain", "must match"),
     ("Tunnel", "host.subdomain", "shop.eu", "spec.host.subdomain", "must match"),
@@ -105,6 +129,7 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
         for url in (
             "ftp://a.example",
             "https://a.example/",
+            "tcp://a.example",
             "https://user@a.example",
             "https://A.example",
             "https://a.example:0",
@@ -229,6 +254,19 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("Fleet", "domain", "tunnels.example.com.", "spec.domain", "must match"),
     ("Fleet", "domain", f"{'a' * 64}.com", "spec.domain", "must match"),
     ("Fleet", "domain", ".".join(["a" * 62] * 4), "spec.domain", "at most 189 characters"),
+    *(
+        ("Fleet", "tcpPorts", text, "spec.tcpPorts", says)
+        for text, says in (
+            *(
+                (text, "must be a range of at most 1000 ports from 1024 on, such as 20000-20999")
+                for text in ("20000", "20000-x099", "1000-1999", "20000-21000", "20001-20000", "65000-65536", "20000-")
+            ),
+            ("20000-20999,x", "at most 11 characters"),
+            ("8000-8999", "must leave out 8443 and 9090"),
+            ("9090-9090", "must leave out 8443 and 9090"),
+        )
+    ),
+    ("Fleet", "", {"tcpPorts": "20000-20999", "listeners": {"https": 20443}}, "spec", "leave out listeners.https"),
     ("Fleet", "listeners.https", 0, "spec.listeners.https", "greater than or equal to 1"),
     ("Fleet", "listeners.agents", 65536, "spec.listeners.agents", "less than or equal to 65535"),
     ("Fleet", "certificate", {"type": "Secret"}, "spec.certificate", "secret belongs to type Secret"),
@@ -286,6 +324,10 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("Tunnel", "target", {"type": "URL", "url": "https://eu.example.com"}),
     ("Tunnel", "target", {"type": "URL", "url": "http://eu.example.com:65535"}),
     ("Tunnel", "target", {"type": "URL", "url": "https://[2606:4700::1111]:8443"}),
+    ("Tunnel", "", tcp()),
+    ("Tunnel", "", tcp(port=20017)),
+    ("Tunnel", "", tcp(target={"type": "URL", "url": "tcp://db.example.com:5432"})),
+    ("Tunnel", "", tcp(standby={"target": {"type": "URL", "url": "tcp://[2606:4700::1111]:5432"}})),
     ("Tunnel", "traffic", {}),
     ("Tunnel", "standby", {"target": {"type": "URL", "url": "https://a.example"}, "failback": {"after": "0s"}}),
     ("Tunnel", "standby", {"target": {"type": "Agent", "agent": {"tokenRef": {"name": "spare"}}}}),
@@ -310,6 +352,8 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("Fleet", "dns", {"type": "RFC2136", "rfc2136": {"server": "192.0.2.53", "tsigKeyRef": {"name": "dns"}}}),
     ("Fleet", "dns", {"type": "ExternalDNS", "externalDNS": {}}),
     ("Fleet", "dns", {"type": "None", "clientNetworks": [{"region": "eu", "cidrs": ["10.0.0.0/8", "2001:db8::/32"]}]}),
+    ("Fleet", "tcpPorts", "20000-20999"),
+    ("Fleet", "", {"tcpPorts": "65535-65535", "listeners": {"https": 8443}}),
     ("Fleet", "certificate", {"type": "Secret", "secret": {"name": "wildcard-tls"}}),
     ("Fleet", "allowedNamespaces", {"from": "Selector", "selector": {}}),
     ("Fleet", "reservedNames", []),

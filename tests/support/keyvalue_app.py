@@ -43,7 +43,7 @@ async def main() -> None:
     parser.add_argument("port", type=int)
     place = parser.parse_args()
     server = await asyncio.start_server(serve, place.host, place.port)
-    print(f"listening on {place.host}:{place.port}", flush=True)
+    print("listening on", server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,18 @@ VISIT_EVERY_S = 0.2
 
 @contextlib.contextmanager
 def installed(
-    directory: Path, *, regions: Mapping[str, str], replicas: int = 1, environment: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    regions: Mapping[str, str],
+    replicas: int = 1,
+    environment: Mapping[str, str] | None = None,
+    chart: Sequence[str] = (),
 ) -> Iterator[Api]:
     """A cluster with the chart, an exit node that is ready in each region, a token and a Tunnel."""
     with new_cluster(directory) as cluster:
         api = Api(cluster)
         api.apply(namespace(SYSTEM))
-        values = ["--set", f"replicas={replicas},image.tag=,exitNode.image.tag="]
+        values = ["--set", ",".join((f"replicas={replicas},image.tag=,exitNode.image.tag=", *chart))]
         for number, (name, value) in enumerate((environment or {}).items()):
             values += ["--set-string", f"extraEnv[{number}].name={name},extraEnv[{number}].value={value}"]
         timeout = f"--timeout={START_S:.0f}s"
@@ -128,15 +133,16 @@ class Laptop:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 
-    def serve(self) -> None:
-        """`hawse http`; returns when it says that it serves."""
+    def serve(self, *typed: str, url: str = f"https://{HOST}") -> None:
+        """`hawse http`, or other arguments; returns when it says that it serves this."""
+        typed = typed or ("http", f"127.0.0.1:{self._app_port}")
         self.log.write_bytes(b"")
         with self.log.open("ab") as output:
             self._agent = subprocess.Popen(
-                [sys.executable, "-m", "hawse_agent", "http", f"127.0.0.1:{self._app_port}"],
+                [sys.executable, "-m", "hawse_agent", *typed],
                 env=self._environment(), stdout=output, stderr=output,
             )  # fmt: skip
-        wait_for("the agent serves", lambda: f"serving https://{HOST}" in self.log.read_text(), timeout_s=60.0)
+        wait_for("the agent serves", lambda: f"serving {url}" in self.log.read_text(), timeout_s=60.0)
 
     def is_running(self) -> bool:
         """Whether the agent's process lives."""

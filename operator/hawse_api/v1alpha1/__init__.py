@@ -49,6 +49,7 @@ from hawse_api.v1alpha1.fleet import (
     ProxyProtocolMode,
     Quotas,
     Targets,
+    port_range,
 )
 from hawse_api.v1alpha1.meta import (
     Condition,
@@ -71,6 +72,7 @@ from hawse_api.v1alpha1.subdomainreservation import (
     Verification,
 )
 from hawse_api.v1alpha1.targets import (
+    TCP_SCHEME,
     AgentTarget,
     AppProtocol,
     Failback,
@@ -107,6 +109,7 @@ KINDS: tuple[type[Resource], ...] = (Fleet, ExitNode, SubdomainReservation, Agen
 __all__ = [
     "ADDRESSES_MAX",
     "KINDS",
+    "TCP_SCHEME",
     "ActiveTarget",
     "AddressType",
     "AgentSession",
@@ -199,6 +202,7 @@ __all__ = [
     "duration_s",
     "format_time",
     "judge",
+    "port_range",
     "split_url",
     "token_of",
     "with_judgements",

@@ -1,11 +1,13 @@
 """Fleet: what a group of ExitNodes shares: the domain, public ports, the certificate, who may use it."""
 
 import ipaddress
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from hawse_api import names
 from hawse_api.v1alpha1.dns import Dns, DnsType
 from hawse_api.v1alpha1.meta import (
     DNS_NAME,
@@ -168,6 +170,48 @@ class Targets(Model):
     needs no entry. Whoever may make Tunnels reaches all of them from inside the cluster: keep them narrow."""
 
 
+TCP_PORTS_MOST = 1000
+"""As many as an exit node listens on (edge limits)."""
+_RANGE = "^[0-9]{4,5}-[0-9]{4,5}$"
+_FIRST, _LAST = "int(self.split('-')[0])", "int(self.split('-')[1])"
+_TAKEN_IN_PODS = (names.PORT_HTTPS, names.PORT_ADMIN)
+
+
+def port_range(text: str | None) -> range:
+    """Ports of a range that has passed its rules; None: none."""
+    if text is None:
+        return range(0)
+    first, last = text.split("-")
+    return range(int(first), int(last) + 1)
+
+
+def _is_port_range(text: str) -> bool:
+    ports = port_range(text) if re.fullmatch(_RANGE[1:-1], text) else range(0)
+    return 1 <= len(ports) <= TCP_PORTS_MOST and ports[0] >= 1024 and ports[-1] <= 65535
+
+
+def _leaves_out(text: str | None, *taken: int) -> bool:
+    return text is None or not _is_port_range(text) or not any(port in port_range(text) for port in taken)
+
+
+TcpPorts = Annotated[
+    str,
+    Field(max_length=11),
+    Rule(
+        cel=f"self.matches('{_RANGE}') && {_FIRST} >= 1024 && {_LAST} <= 65535 && "
+        f"{_LAST} >= {_FIRST} && {_LAST} - {_FIRST} < {TCP_PORTS_MOST}",
+        message=f"must be a range of at most {TCP_PORTS_MOST} ports from 1024 on, such as 20000-20999",
+        holds=_is_port_range,
+    ),
+    Rule(
+        cel=f"!self.matches('{_RANGE}') || "
+        f"({' && '.join(f'({_FIRST} > {port} || {_LAST} < {port})' for port in _TAKEN_IN_PODS)})",
+        message="must leave out 8443 and 9090: exit nodes listen there themselves",
+        holds=lambda text: _leaves_out(text, *_TAKEN_IN_PODS),
+    ),
+]
+
+
 def _nameservers_are_outside(spec: "FleetSpec") -> bool:
     names = spec.dns.power_dns.nameservers if spec.dns.power_dns else ()
     return not any(f".{name}".endswith(f".{spec.domain}") for name in names)
@@ -184,6 +228,13 @@ class FleetSpec(Model):
             message="nameservers must lie outside the domain: inside it every name leads to exit nodes",
             holds=_nameservers_are_outside,
         ),
+        Rule(
+            cel=f"!has(self.tcpPorts) || !self.tcpPorts.matches('{_RANGE}') || "
+            "self.listeners.https < int(self.tcpPorts.split('-')[0]) || "
+            "self.listeners.https > int(self.tcpPorts.split('-')[1])",
+            message="tcpPorts must leave out listeners.https",
+            holds=lambda spec: _leaves_out(spec.tcp_ports, spec.listeners.https),
+        ),
     )
 
     domain: Annotated[str, Field(min_length=3, max_length=DOMAIN_MAX, pattern=DNS_NAME)]
@@ -191,6 +242,9 @@ class FleetSpec(Model):
     Immutable; two Fleets never share or nest domains."""
     listeners: Listeners = Listeners()
     """Public ports."""
+    tcp_ports: TcpPorts | None = None
+    """Ports of Tunnels with protocol TCP: `20000-20999`, at most 1,000. Absent: there are none. A Tunnel whose port a
+    new range leaves out is no longer served."""
     dns: Dns = Dns(type=DnsType.NONE)
     """Who answers for *.<domain> and the names of its Tunnels."""
     certificate: Certificate = Certificate(type=CertificateType.SELF_SIGNED)

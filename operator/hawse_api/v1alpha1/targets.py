@@ -64,7 +64,8 @@ class ServiceTarget(Model):
 
 _HOST = r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)"
 _PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
-URL = rf"^https?://{_HOST}(?::{_PORT})?$"
+URL = rf"^(?:https?://{_HOST}(?::{_PORT})?|tcp://{_HOST}:{_PORT})$"
+TCP_SCHEME = "tcp"
 
 
 class Url(NamedTuple):
@@ -104,7 +105,8 @@ class Target(Choice):
             Field(max_length=300),
             Rule(
                 cel=f"self.matches(r'{URL}')",
-                message="must be http:// or https://, a host in lower case, and a port if need be: no path, no user",
+                message="must be http:// or https://, a host in lower case, and a port if need be (tcp://host:port for "
+                "protocol TCP): no path, no user",
                 holds=lambda url: re.fullmatch(URL[1:-1], url) is not None,
             ),
         ]
@@ -112,17 +114,21 @@ class Target(Choice):
     ) = None
     """`https://eu.example.com`. Exit nodes look the host up themselves and dial no address that only the cluster
     reaches (Fleet.spec.targets). https is verified against the web's certificate authorities. The app sees the URL's
-    host as Host and the public one as X-Forwarded-Host; redirects go to the visitor as they are."""
+    host as Host and the public one as X-Forwarded-Host; redirects go to the visitor as they are. For a Tunnel with
+    protocol TCP: `tcp://db.example.com:5432`."""
     app_protocol: AppProtocol = AppProtocol.HTTP1
     """What the app speaks: HTTP1 (WebSocket too), or H2C (HTTP/2, as gRPC servers do; without TLS unless url is
-    https)."""
+    https). Left alone in a Tunnel with protocol TCP."""
 
 
 Threshold = Annotated[Int32, Field(ge=1, le=10)]
 
 
 class HealthCheck(Model):
-    """How each exit node finds out whether the target answers: a GET on the way that requests take."""
+    """How each exit node finds out whether the target answers: a GET on the way that requests take.
+
+    Of a Tunnel with protocol TCP it is a connection.
+    """
 
     path: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/[!-~]*$")] = "/"
     """What is asked for. Any status below 500 is healthy."""

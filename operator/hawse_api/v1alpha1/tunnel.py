@@ -1,6 +1,6 @@
 """Tunnel: a public address and where it leads. The only object that an app developer has to know.
 
-Served: HTTP tunnels. Other protocols are refused until they are built. Where they lead is in targets.py.
+HTTP tunnels have a host, TCP tunnels a port. Where they lead is in targets.py.
 """
 
 from enum import StrEnum
@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from hawse_api.v1alpha1.exitnode import Weight
+from hawse_api.v1alpha1.fleet import Port
 from hawse_api.v1alpha1.meta import (
     DNS_NAME,
     DnsLabel,
@@ -36,13 +37,14 @@ from hawse_api.v1alpha1.schema import (
     immutable,
     list_map,
 )
-from hawse_api.v1alpha1.targets import Standby, Target, token_of
+from hawse_api.v1alpha1.targets import TCP_SCHEME, AppProtocol, Standby, Target, token_of
 
 
 class Protocol(StrEnum):
     """What visitors speak."""
 
     HTTP = "HTTP"
+    TCP = "TCP"
 
 
 class HostType(StrEnum):
@@ -114,7 +116,7 @@ class Timeouts(Model):
     request: Annotated[Duration, between("100ms", "1h")] = "60s"
     """From the whole request sent until the head of the app's answer; then the visitor gets 504 HAWSE-1004."""
     idle: Annotated[Duration, between("1s", "24h")] = "1h"
-    """Without a byte in either direction, for WebSockets and streamed bodies."""
+    """Without a byte in either direction, for WebSockets, streamed bodies and connections of TCP tunnels."""
 
 
 class Traffic(Model):
@@ -123,8 +125,9 @@ class Traffic(Model):
     timeouts: Timeouts = Timeouts()
     """Limits of time."""
     max_concurrent: Annotated[Int32, Field(ge=1, le=960)] = 960
-    """Requests at the app at the same time, for each exit node; WebSockets count while they live. One more waits up to
-    10 s, in turn among visitors' addresses; then the visitor gets 503 HAWSE-1010."""
+    """Requests at the app at the same time, for each exit node; WebSockets count while they live, and so do the
+    connections of a TCP tunnel. One more waits up to 10 s, in turn among visitors' addresses; then the visitor gets 503
+    HAWSE-1010, or a reset."""
 
 
 class RegionWeight(Model):
@@ -149,12 +152,50 @@ class Placement(Model):
     """True: a client network gets the same exit node as long as that is up. With dns.type PowerDNS only."""
 
 
+def _targets(spec: "TunnelSpec") -> tuple[Target, ...]:
+    return (spec.target, spec.standby.target) if spec.standby else (spec.target,)
+
+
 class TunnelSpec(Model):
     """What the developer wants."""
 
     rules = (
         immutable("fleetName"),
+        immutable("protocol"),
         immutable("host"),
+        Rule(
+            cel="!has(oldSelf.port) || (has(self.port) && self.port == oldSelf.port)",
+            message="port is immutable: delete the object and create it again",
+        ),
+        Rule(
+            cel="has(self.host) == (self.protocol == 'HTTP')",
+            message="host belongs to protocol HTTP: required with it, refused without it",
+            holds=lambda spec: (spec.host is not None) == (spec.protocol is Protocol.HTTP),
+        ),
+        Rule(
+            cel="self.protocol == 'TCP' || !has(self.port)",
+            message="port belongs to protocol TCP",
+            holds=lambda spec: spec.protocol is Protocol.TCP or spec.port is None,
+        ),
+        Rule(
+            cel="self.protocol == 'HTTP' || (!has(self.tls) && self.target.appProtocol == 'HTTP1' && "
+            "(!has(self.standby) || self.standby.target.appProtocol == 'HTTP1'))",
+            message="tls and appProtocol belong to protocol HTTP",
+            holds=lambda spec: (
+                spec.protocol is Protocol.HTTP
+                or (spec.tls is None and all(to.app_protocol is AppProtocol.HTTP1 for to in _targets(spec)))
+            ),
+        ),
+        Rule(
+            cel="(!has(self.target.url) || self.target.url.startsWith('tcp:') == (self.protocol == 'TCP')) && "
+            "(!has(self.standby) || !has(self.standby.target.url) || "
+            "self.standby.target.url.startsWith('tcp:') == (self.protocol == 'TCP'))",
+            message="url begins with tcp:// in a Tunnel with protocol TCP, and with http:// or https:// in every other",
+            holds=lambda spec: all(
+                to.url is None or to.url.startswith(f"{TCP_SCHEME}:") == (spec.protocol is Protocol.TCP)
+                for to in _targets(spec)
+            ),
+        ),
         Rule(
             cel="!has(self.standby) || !has(self.standby.target.agent) || !has(self.target.agent) || "
             "self.standby.target.agent.tokenRef.name != self.target.agent.tokenRef.name",
@@ -170,9 +211,13 @@ class TunnelSpec(Model):
     fleet_name: ShortName = "default"
     """The Fleet whose exit nodes serve this tunnel. Immutable."""
     protocol: Protocol = Protocol.HTTP
-    """HTTP: HTTP/1.1 and HTTP/2 over TLS, WebSocket, server-sent events."""
-    host: Host
-    """The public name. Immutable: another name is another Tunnel."""
+    """HTTP: HTTP/1.1, HTTP/2 and HTTP/3 over TLS, WebSocket, server-sent events. TCP: connections to a port of its own,
+    passed as they are; Hawse adds no TLS. Immutable."""
+    host: Host | None = None
+    """The public name, of protocol HTTP. Immutable: another name is another Tunnel."""
+    port: Port | None = None
+    """With protocol TCP: the public port, one of Fleet.spec.tcpPorts; absent: the lowest free one is assigned
+    (status.port), and stays. Immutable once set."""
     tls: TunnelTLS | None = None
     """The certificate that visitors see; absent: the fleet's wildcard certificate."""
     target: Target
@@ -187,7 +232,12 @@ class TunnelSpec(Model):
     """What becomes of the name when this Tunnel is deleted. Retain: it is kept for this namespace for the fleet's
     tombstoneFor. Delete: it is free at once."""
     suspend: Bool = False
-    """True: hold the name and serve nothing; visitors get 503 HAWSE-1008."""
+    """True: hold the name and serve nothing; visitors get 503 HAWSE-1008, those of a TCP tunnel a reset."""
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it has a port in place of a host name."""
+        return self.protocol is Protocol.TCP
 
 
 class ActiveTarget(StrEnum):
@@ -229,9 +279,11 @@ class TunnelStatus(ResourceStatus):
     """What the operator found and did."""
 
     hostname: Annotated[str, Field(max_length=253)] | None = None
-    """The public name."""
+    """The public name; of a TCP tunnel `tcp-<port>` under the fleet's domain."""
+    port: Port | None = None
+    """The public port of a TCP tunnel, asked for or assigned."""
     url: Annotated[str, Field(max_length=300)] | None = None
-    """The address to visit."""
+    """The address to visit; of a TCP tunnel `tcp://<hostname>:<port>`."""
     host_verification: HostVerification | None = None
     """Of a name of your own domain: what proves it."""
     reservation_name: Annotated[str, Field(max_length=253)] | None = None
@@ -253,6 +305,7 @@ class Tunnel(Resource):
         columns=(
             Column("Host", ".status.hostname", description="The public name."),
             Column("Protocol", ".spec.protocol", description="What visitors speak."),
+            Column("Port", ".status.port", "integer", "The public port of a TCP tunnel.", wide=True),
             Column("Target", ".spec.target.type", description="What it leads to."),
             Column(
                 "Target Ready",

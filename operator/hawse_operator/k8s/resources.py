@@ -57,9 +57,10 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=Tru
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
 DNS_ENDPOINTS = Resource("externaldns.k8s.io", "v1alpha1", "dnsendpoints", "DNSEndpoint", namespaced=True)
 
-CHILDREN = (DEPLOYMENTS, PODS, SERVICES, CONFIG_MAPS, AUTOSCALERS, DISRUPTION_BUDGETS)
+CHILDREN = (DEPLOYMENTS, PODS, SERVICES, CONFIG_MAPS, AUTOSCALERS, DISRUPTION_BUDGETS, NETWORK_POLICIES)
 """What the operator makes in its own namespace, and may watch there; by label."""
 STATUS_UNREAD = (AUTOSCALERS, DISRUPTION_BUDGETS)
 """Children whose controllers write a status that nobody here reads, the autoscaler's several times a minute."""

@@ -1,5 +1,6 @@
 """The Service in front of an ExitNode's pods. Pure. Called by reconcile.exitnodes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hawse_api import names, v1alpha1
@@ -14,8 +15,10 @@ def serves_http3(exit_node: v1alpha1.ExitNode) -> bool:
     return service.http3 is v1alpha1.Http3.ENABLED
 
 
-def build_service(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet, *, namespace: str) -> JsonObject | None:
-    """The Service on the Fleet's public ports; None if the ExitNode's address is not one."""
+def build_service(
+    exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet, *, namespace: str, tcp_ports: Sequence[int] = ()
+) -> JsonObject | None:
+    """The Service on the Fleet's public ports and those of TCP tunnels; None if the ExitNode's address is not one."""
     address = exit_node.spec.address
     if address.type is not v1alpha1.AddressType.SERVICE:
         return None
@@ -32,7 +35,7 @@ def build_service(exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet, *, namesp
         "spec": {
             "type": service.type.value,
             "selector": metadata.exit_node_selector(exit_node.name),
-            "ports": _ports(fleet.spec.listeners, http3=serves_http3(exit_node)),
+            "ports": [*_ports(fleet.spec.listeners, http3=serves_http3(exit_node)), *map(_tcp_port, tcp_ports)],
         },
     }
     if service.annotations:
@@ -52,6 +55,11 @@ def _ports(listeners: v1alpha1.Listeners, *, http3: bool) -> list[JsonObject]:
     if http3 and listeners.https != listeners.agents:
         ports.insert(1, {"name": "http3", "port": listeners.https, "targetPort": "http3", "protocol": "UDP"})
     return ports
+
+
+def _tcp_port(port: int) -> JsonObject:
+    """Pods listen on the number that visitors know."""
+    return {"name": names.tcp_label(port), "port": port, "targetPort": port, "protocol": "TCP"}
 
 
 def addresses_of_service(body: JsonObject | None) -> tuple[str, ...]:

@@ -173,9 +173,10 @@ def is_holder(
     return named.may_hold(reservation.name, domain)
 
 
-def is_over_quota(claim: Claim | None) -> bool:
-    """Whether a claim was refused for the number of names alone."""
-    return isinstance(claim, Refused) and claim.violation.reason is names.Reason.QUOTA_EXCEEDED
+def is_for_want_of_room(claim: Claim | None) -> bool:
+    """Whether a claim was refused for the number of names or ports alone: there may be room soon."""
+    full = (names.Reason.QUOTA_EXCEEDED, names.Reason.NO_PORT_LEFT)
+    return isinstance(claim, Refused) and claim.violation.reason in full
 
 
 def judge_reserved(claim: Claim | None) -> v1alpha1.Judgement:
@@ -248,7 +249,7 @@ def _taken(reservation: v1alpha1.SubdomainReservation) -> Violation:
     since = reservation.spec.bound_at.date().isoformat()
     return Violation(
         names.Reason.NAME_TAKEN,
-        f"{reservation.name} is held by {held.namespace}/{held.name} since {since}. Choose another subdomain, or ask "
+        f"{reservation.name} is held by {held.namespace}/{held.name} since {since}. {_another(reservation)}, or ask "
         f"{held.namespace} to release it (kubectl delete tunnel {held.name} -n {held.namespace}).",
     )
 
@@ -260,5 +261,10 @@ def _tombstone(reservation: v1alpha1.SubdomainReservation) -> Violation:
     return Violation(
         names.Reason.TOMBSTONE,
         f"{reservation.name} was released by {spec.claim_ref.namespace} on {released} and is kept for them {until}. "
-        "Choose another subdomain.",
+        f"{_another(reservation)}.",
     )
+
+
+def _another(reservation: v1alpha1.SubdomainReservation) -> str:
+    is_port = names.tcp_port_of(reservation.name) is not None
+    return "Choose another port (or leave spec.port out)" if is_port else "Choose another subdomain"

@@ -18,6 +18,8 @@ from hawse_operator.policies.violations import Violation
 HASH_CHARACTERS = 10
 """50 bits: nobody guesses a generated name."""
 READABLE_CHARACTERS = 40
+PORT = "Port"
+"""In place of a type of host: a TCP tunnel has a port."""
 RECORD_PREFIX = "_hawse."
 VALUE_PREFIX = "hawse-domain-verification="
 
@@ -38,8 +40,11 @@ class Named:
     tunnel: str
     fleet: str
     type: str
+    """Of its host; PORT: it has none."""
     subdomain: str = ""
     hostname: str = ""
+    port: int | None = None
+    """That was asked for; None: any may have been assigned."""
 
     def may_hold(self, name: str, domain: str | None) -> bool:
         """Whether a reservation called `name` can be this Tunnel's. `domain` None: its Fleet is gone, any will do."""
@@ -52,6 +57,9 @@ class Named:
                 return is_generated(label, self.tunnel) and is_here
             case v1alpha1.HostType.HOSTNAME:
                 return name == self.hostname
+            case _ if self.type == PORT:
+                port = names.tcp_port_of(name)
+                return port is not None and self.port in (None, port) and is_here
             case _:
                 return False
 
@@ -63,6 +71,8 @@ def hostname_of(tunnel: v1alpha1.Tunnel, domain: str, held: Iterable[str] = ()) 
     that a Tunnel that is made again (a restored backup) is called as before.
     """
     host = tunnel.spec.host
+    if host is None:  # a TCP tunnel (policies.ports)
+        return ""
     match host.type:
         case v1alpha1.HostType.SUBDOMAIN:
             return f"{host.subdomain}.{domain}"

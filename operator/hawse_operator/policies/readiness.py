@@ -69,7 +69,9 @@ def regions_of(acks: Sequence[PodAck]) -> tuple[v1alpha1.RegionStatus, ...]:
     return tuple(v1alpha1.RegionStatus(name=name, ready=ready) for name, ready in sorted(regions.items()))
 
 
-def judge_target(exit_nodes: Collection[str], *, token: str, settling: bool) -> v1alpha1.Judgement | None:
+def judge_target(
+    exit_nodes: Collection[str], *, token: str, settling: bool, is_tcp: bool = False
+) -> v1alpha1.Judgement | None:
     """TargetReady of a Tunnel: an agent serves it, through these exit nodes."""
     if exit_nodes:
         message = f"An agent is connected through {listed(tuple(exit_nodes))}."
@@ -81,7 +83,7 @@ def judge_target(exit_nodes: Collection[str], *, token: str, settling: bool) -> 
         False,
         Reason.NO_AGENT,
         f'No agent is connected. On the laptop: hawse login with the token of AgentToken "{token}", '
-        "then hawse http <port>.",
+        f"then hawse {'tcp' if is_tcp else 'http'} <port>.",
     )
 
 

@@ -38,21 +38,23 @@ def decide_serving(
 
 
 Named = tuple[str, ...]
-"""What a spec leads to, as far as it can be read: of each target its type and the AgentToken."""
+"""What a spec leads to, as far as it can be read: the port that was asked for, and of each target its type and the
+AgentToken."""
 
 
 def named(spec: Mapping[str, Any]) -> Named:
     """What a spec leads to; reads also one that is not valid."""
-    found: list[str] = []
+    found = [str(spec.get("port"))]
     for target in (_at(spec, "target"), _at(_at(spec, "standby"), "target")):
         found += [str(target.get("type")), str(_at(_at(target, "agent"), "tokenRef").get("name"))]
     return tuple(found)
 
 
 def keeps_last_good(last: Named | None, now: Named) -> bool:
-    """Whether a Tunnel whose spec cannot be read keeps its last good form: yes, if it still names the same AgentTokens.
+    """Whether a Tunnel whose spec cannot be read keeps its last good form.
 
-    Host and Fleet are immutable; the namespace cannot change. `last` None: there is no last good form.
+    It does if it still names the same AgentTokens and the same port. Host and Fleet are immutable; the namespace cannot
+    change. `last` None: there is no last good form.
     """
     return last is not None and last == now
 

@@ -43,7 +43,8 @@ class TunnelInput:
 def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
     """Why the Tunnel is not accepted: everything at once."""
     return violations.collect(
-        (fleet_exists, namespace_is_allowed, label_is_free, hostname_is_no_fleets, hostname_is_proved), given
+        (fleet_exists, namespace_is_allowed, label_is_free, port_is_allowed, hostname_is_no_fleets, hostname_is_proved),
+        given,
     )
 
 
@@ -114,9 +115,10 @@ def _describe_allowed(allowed: v1alpha1.AllowedNamespaces) -> str:
 
 def label_is_free(given: TunnelInput) -> Violation | None:
     """The subdomain is not one that browsers, mail or agents trust more than others."""
-    if given.fleet is None:
+    host = given.tunnel.spec.host
+    if given.fleet is None or host is None:
         return None
-    label = given.tunnel.spec.host.subdomain or ""
+    label = host.subdomain or ""
     if label not in given.fleet.spec.reserved_names and re.fullmatch(names.ALWAYS_RESERVED, label) is None:
         return None
     return Violation(
@@ -125,9 +127,28 @@ def label_is_free(given: TunnelInput) -> Violation | None:
     )
 
 
+def port_is_allowed(given: TunnelInput) -> Violation | None:
+    """The Fleet has ports for TCP tunnels, and the one that is asked for or held is one of them."""
+    if given.fleet is None or not given.tunnel.spec.is_tcp:
+        return None
+    fleet, text = given.fleet.name, given.fleet.spec.tcp_ports
+    if text is None:
+        return Violation(
+            names.Reason.NO_TCP_PORTS,
+            f"Fleet {fleet} has no ports for TCP tunnels. Ask the platform team for spec.tcpPorts of the Fleet.",
+        )
+    port = names.tcp_port_of(given.hostname or "")
+    if port is None or port in v1alpha1.port_range(text):
+        return None
+    other = "Make the Tunnel anew with one of them, or without spec.port: the lowest free one is assigned then."
+    return Violation(
+        names.Reason.PORT_NOT_ALLOWED, f"Port {port} is none of {text}, the ports of Fleet {fleet}. {other}"
+    )
+
+
 def hostname_is_no_fleets(given: TunnelInput) -> Violation | None:
     """A name of one's own domain lies in no Fleet's: there, labels are claimed with type Subdomain."""
-    hostname = given.tunnel.spec.host.hostname
+    hostname = given.tunnel.spec.host.hostname if given.tunnel.spec.host else None
     domain = next((domain for domain in given.domains if hostname and hosts.is_within(hostname, domain)), None)
     if domain is None:
         return None

@@ -56,6 +56,7 @@ def of_object(
             yield from _of_placement(old, new)
         case resources.RESERVATIONS if _spec_changed(old, new):
             yield from _waiting_for(world, body)
+            yield from _of_port(world, body)
         case resources.AGENT_TOKENS if _spec_changed(old, new):
             yield from _tunnels(world, "token", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")
         case resources.FLEETS if _spec_changed(old, new):
@@ -229,6 +230,15 @@ def _waiting_for(world: World, reservation: JsonObject) -> Iterator[Wake]:
     holder = Key(resources.TUNNELS.plural, str(claim.get("namespace", "")), str(claim.get("name", "")))
     if world.cache[resources.TUNNELS].get(holder) is not None:
         yield holder, 0.0
+
+
+def _of_port(world: World, reservation: JsonObject) -> Iterator[Wake]:
+    """ExitNodes whose Services let a port through."""
+    hostname = reservation["metadata"]["name"]
+    fleet = fleets.fleet_of_host(hostname, world.fleets().values())
+    if fleet is not None and names.tcp_port_of(hostname) is not None:
+        for body in world.cache[resources.EXIT_NODES].select("fleet", fleet.name):
+            yield key_of(resources.EXIT_NODES, body), SOON_S
 
 
 def _tunnels(world: World, index: str, value: str, delay_s: float = SOON_S) -> Iterator[Wake]:

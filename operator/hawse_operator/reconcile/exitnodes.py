@@ -12,9 +12,18 @@ from hawse_operator import telemetry
 from hawse_operator.dns import standing as standings
 from hawse_operator.dns import weights
 from hawse_operator.k8s import events
-from hawse_operator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS, EXIT_NODES, SERVICES, Resource
-from hawse_operator.manifests import deployments, merging, metadata, scaling, services
+from hawse_operator.k8s.resources import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    EXIT_NODES,
+    NETWORK_POLICIES,
+    SERVICES,
+    Resource,
+)
+from hawse_operator.manifests import deployments, merging, metadata, networkpolicies, scaling, services
 from hawse_operator.policies import corrections, exitnodes, facts, readiness, violations
+from hawse_operator.reconcile import ports
 from hawse_operator.reconcile.cache import Key, key_of
 from hawse_operator.reconcile.context import Context
 from hawse_operator.translate import statuses
@@ -62,11 +71,14 @@ class ExitNodeReconciler:
 
     async def _apply(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> list[float]:
         """Bring the children to what they should be; returns in how many seconds some are put back, if not now."""
-        namespace = self._context.settings.pod_namespace
+        settings = self._context.settings
+        namespace, tcp_ports = settings.pod_namespace, ports.in_use(self._context.world, fleet)
+        policy = networkpolicies.build_network_policy(exit_node, namespace=namespace, tcp_ports=tcp_ports)
         around = {
             AUTOSCALERS: scaling.build_autoscaler(exit_node, namespace=namespace),
             DISRUPTION_BUDGETS: scaling.build_disruption_budget(exit_node, namespace=namespace),
-            SERVICES: services.build_service(exit_node, fleet, namespace=namespace),
+            SERVICES: services.build_service(exit_node, fleet, namespace=namespace, tcp_ports=tcp_ports),
+            NETWORK_POLICIES: policy if settings.network_policies else None,
         }
         for resource in (resource for resource, wanted in around.items() if wanted is None):
             await self._remove(exit_node, resource)  # an autoscaler before its replicas are put back

@@ -14,7 +14,7 @@ async def prove(
     context: Context, key: Key, tunnel: v1alpha1.Tunnel, fleet: v1alpha1.Fleet, namespace_uid: str
 ) -> hosts.Proof:
     """The proof as far as it is known; `again_after` counts from now."""
-    hostname, now = tunnel.spec.host.hostname or "", context.now
+    hostname, now = (tunnel.spec.host.hostname if tunnel.spec.host else None) or "", context.now
     challenge = hosts.challenge_of(hostname, namespace_uid, fleet.spec.domain)
     known = _known(context, hostname, tunnel, namespace_uid)
     if known is not None and hosts.is_fresh(known, now=now):

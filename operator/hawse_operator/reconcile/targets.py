@@ -46,7 +46,7 @@ def look_again_s(namespace: str, destinations: Sequence[targets.Destination]) ->
     return SERVICE_POLL_S if are_there else MISSING_POLL_S
 
 
-def translated(namespace: str, to: targets.Destination) -> translate.Target | None:
+def translated(namespace: str, to: targets.Destination, *, is_tcp: bool = False) -> translate.Target | None:
     """The target for exit nodes; None: what it names is not there."""
     if to.target.url is not None:
         return translate.url_target(to.target.url)
@@ -54,16 +54,17 @@ def translated(namespace: str, to: targets.Destination) -> translate.Target | No
         port = targets.port_of(to.service, to.target.service.port) if to.service else None
         if to.service is None or port is None or not to.service.cluster_ips:
             return None
-        return translate.service_target(to.service.name, namespace, addresses=to.service.cluster_ips, port=port)
+        addresses = to.service.cluster_ips
+        return translate.service_target(to.service.name, namespace, addresses=addresses, port=port, is_tcp=is_tcp)
     return translate.agent_target(to.token.uid) if to.token is not None else None
 
 
 def for_exit_nodes(given: tunnels.TunnelInput) -> tuple[translate.Target, translate.Target | None] | None:
     """Target and standby as exit nodes are told of them; None: neither leads anywhere."""
-    namespace, standby = given.tunnel.namespace, None
-    primary = None if tunnels.violations_of_refs(given) else translated(namespace, given.primary)
+    namespace, is_tcp, standby = given.tunnel.namespace, given.tunnel.spec.is_tcp, None
+    primary = None if tunnels.violations_of_refs(given) else translated(namespace, given.primary, is_tcp=is_tcp)
     if given.standby is not None and not tunnels.violations_of_standby(given):
-        standby = translated(namespace, given.standby)
+        standby = translated(namespace, given.standby, is_tcp=is_tcp)
     if primary is None:
         return None if standby is None else (translate.nobody(), standby)
     return primary, standby
@@ -103,6 +104,7 @@ def _judge_one(
         context.world.exit_nodes_serving(uid),
         token=to.target.agent.token_ref.name,
         settling=context.settling_s > 0 and was_judged,
+        is_tcp=given.tunnel.spec.is_tcp,
     )
 
 

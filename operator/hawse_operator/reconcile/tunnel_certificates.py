@@ -42,10 +42,10 @@ def judge(certificate: Certificate) -> v1alpha1.Judgement:
     return v1alpha1.judge(Condition.CERTIFICATE_READY, False, Reason.CERTIFICATE_NOT_FOUND, certificate.problem)
 
 
-def judge_missing(tunnel: v1alpha1.Tunnel) -> v1alpha1.Judgement:
+def judge_missing(hostname: str) -> v1alpha1.Judgement:
     """CertificateReady of a Tunnel that should name one and does not."""
     message = (
-        f"The fleet's certificate does not name {tunnel.spec.host.hostname}. Put one into a Secret of type "
+        f"The fleet's certificate does not name {hostname}. Put one into a Secret of type "
         "kubernetes.io/tls in this namespace and name it in spec.tls.certificateRef."
     )
     return v1alpha1.judge(Condition.CERTIFICATE_READY, False, Reason.CERTIFICATE_NOT_FOUND, message)

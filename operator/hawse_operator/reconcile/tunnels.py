@@ -1,9 +1,10 @@
-"""Reconcile Tunnels: gather what they refer to, claim the name, publish IR, write the status.
+"""Reconcile Tunnels: gather what they refer to, claim the name or port, publish IR, write the status.
 
 Releasing a name is reconcile.reservations' matter: a Tunnel needs no finalizer, so an absent operator never blocks a
 namespace's deletion, and no release is lost, because reservations are compared with Tunnels.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hawse_operator.dns import standing as standings
 from hawse_operator.k8s.resources import AGENT_TOKENS, TUNNELS
 from hawse_operator.policies import claims, hosts, readiness, serving, tunnels, violations
 from hawse_operator.policies.serving import Serving
-from hawse_operator.reconcile import claiming, hostnames, targets, tunnel_certificates
+from hawse_operator.reconcile import claiming, hostnames, ports, targets, tunnel_certificates
 from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.certificates import Certificate
 from hawse_operator.reconcile.context import Context
@@ -27,8 +28,9 @@ from hawse_operator.translate import tunnels as translate
 logger = logging.getLogger(__name__)
 
 Condition, Reason = names.Condition, names.Reason
-QUOTA_RETRY_S = 10.0
-"""A namespace that has too many names may have fewer soon; no event of the Tunnel's own says so."""
+ROOM_RETRY_S = 10.0
+"""A namespace that has too many names may have fewer soon, and a port may be free; no event of the Tunnel's own says
+so."""
 SUMMED = (
     Condition.ACCEPTED,
     Condition.RESOLVED_REFS,
@@ -80,7 +82,7 @@ class TunnelReconciler:
         context = self._context
         given = await self._gather(key, tunnel)
         not_accepted, not_resolved = tunnels.violations_of_tunnel(given), tunnels.violations_of_refs(given)
-        claim = await self._claim(given, may_claim=not not_accepted)
+        given, claim = await self._claim(given, may_claim=not not_accepted)
         decided = serving.decide_serving(
             holds_name=isinstance(claim, claims.Held),
             is_suspended=tunnel.spec.suspend,
@@ -95,7 +97,7 @@ class TunnelReconciler:
         due = [context.settling_s] if context.settling_s else []
         due += [context.settings.secret_poll_s] if certificate else []
         due += [again] if (again := targets.look_again_s(tunnel.namespace, given.destinations)) else []
-        due += [QUOTA_RETRY_S] if claims.is_over_quota(claim) else []
+        due += [ROOM_RETRY_S] if claims.is_for_want_of_room(claim) else []
         due += [given.proof.again_after.total_seconds()] if given.proof else []
         return min(due, default=None)
 
@@ -107,10 +109,12 @@ class TunnelReconciler:
         others = () if is_there else world.cache[AGENT_TOKENS].select("namespace", tunnel.namespace)
         fleet, namespace = world.fleets().get(tunnel.spec.fleet_name), world.namespace(tunnel.namespace)
         hostname = proof = None
-        if fleet is not None and namespace is not None:
+        if fleet is not None and namespace is not None and tunnel.spec.host is None:
+            hostname = ports.own_hostname(world, tunnel, fleet, namespace.uid)
+        elif fleet is not None and namespace is not None:
             kept = world.names_kept_for(tunnel.namespace, namespace.uid, tunnel.name)
             hostname = hosts.hostname_of(tunnel, fleet.spec.domain, kept)
-            if tunnel.spec.host.type is v1alpha1.HostType.HOSTNAME:
+            if is_of_own_domain(tunnel):
                 proof = await hostnames.prove(self._context, key, tunnel, fleet, namespace.uid)
         return tunnels.TunnelInput(
             tunnel=tunnel,
@@ -127,10 +131,15 @@ class TunnelReconciler:
         )
 
     # --- the name ----------------------------------------------------------------------------------------------------
-    async def _claim(self, given: tunnels.TunnelInput, *, may_claim: bool) -> claims.Claim | None:
-        """What became of the claim; None: it was not made, and the Tunnel holds nothing."""
-        if given.fleet is None or given.namespace is None or given.hostname is None:
-            return None
+    async def _claim(
+        self, given: tunnels.TunnelInput, *, may_claim: bool
+    ) -> tuple[tunnels.TunnelInput, claims.Claim | None]:
+        """What became of the claim, and the Tunnel with the port that it was assigned.
+
+        None: it was not made, and the Tunnel holds nothing.
+        """
+        if given.fleet is None or given.namespace is None or (given.hostname is None and not may_claim):
+            return given, None
         tunnel = given.tunnel
         claimant = claims.Claimant(
             tunnel.namespace,
@@ -140,9 +149,11 @@ class TunnelReconciler:
             tunnel.spec.reclaim_policy,
             given.proof.verification if given.proof else None,
         )
-        return await claiming.claim_name(
-            self._context, given.hostname, claimant, given.fleet.spec.quotas, may_claim=may_claim
-        )
+        if given.hostname is None:
+            hostname, claim = await ports.claim_any(self._context, given.fleet, claimant)
+            return dataclasses.replace(given, hostname=hostname), claim
+        quotas = given.fleet.spec.quotas
+        return given, await claiming.claim_name(self._context, given.hostname, claimant, quotas, may_claim=may_claim)
 
     # --- what exit nodes hold ----------------------------------------------------------------------------------------
     def _publish(
@@ -247,8 +258,11 @@ class TunnelReconciler:
         fleet = given.tunnel.spec.fleet_name
         if certificate is not None:
             return tunnel_certificates.judge(certificate)
-        if given.tunnel.spec.host.type is v1alpha1.HostType.HOSTNAME:
-            return tunnel_certificates.judge_missing(given.tunnel)
+        if given.tunnel.spec.is_tcp:
+            message = "Bytes of a TCP tunnel pass as they are: Hawse adds no TLS."
+            return v1alpha1.judge(Condition.CERTIFICATE_READY, True, Reason.NOT_NEEDED, message)
+        if is_of_own_domain(given.tunnel):
+            return tunnel_certificates.judge_missing(given.hostname or "")
         judgement: v1alpha1.Judgement | None = None
         if self._context.hub.hash_of(fleet, f"material/{translate_fleets.certificate_id(fleet)}") is not None:
             judgement = v1alpha1.judge(Condition.CERTIFICATE_READY, True, Reason.ISSUED)
@@ -266,6 +280,7 @@ class TunnelReconciler:
         hostname = given.hostname
         acks = self._context.world.acks(fleet.name, translate.tunnel_key(tunnel.uid)) if fleet else ()
         holds = isinstance(claim, claims.Held)
+        port = names.tcp_port_of(hostname) if hostname and holds and tunnel.spec.is_tcp else None
         regions = readiness.regions_of(acks) if holds else ()
         if fleet is not None and holds:
             regions = dns_regions.with_weights(regions, tunnel, self._context.world.dns_nodes(fleet))
@@ -277,7 +292,8 @@ class TunnelReconciler:
             "active_target": active,
             "hostname": hostname,
             "host_verification": verification_of(given),
-            "url": translate.url_of(hostname, fleet) if fleet and hostname and holds else None,
+            "port": port,
+            "url": translate.url_of(hostname, fleet, port) if fleet and hostname and holds else None,
             "reservation_name": hostname if holds else None,
             "regions": regions,
         }
@@ -294,6 +310,11 @@ def verification_of(given: tunnels.TunnelInput) -> v1alpha1.HostVerification | N
         return None
     challenge = hosts.challenge_of(given.hostname, given.namespace.uid, given.fleet.spec.domain)
     return v1alpha1.HostVerification(record=challenge.record, value=challenge.value, target=challenge.target)
+
+
+def is_of_own_domain(tunnel: v1alpha1.Tunnel) -> bool:
+    """Whether its name lies outside the Fleets' domains."""
+    return tunnel.spec.host is not None and tunnel.spec.host.type is v1alpha1.HostType.HOSTNAME
 
 
 def was_in_force(tunnel: v1alpha1.Tunnel) -> bool:

@@ -53,9 +53,16 @@ def _label(name: str) -> IndexFn:
 
 
 def _host_index(body: Mapping[str, Any]) -> str:
-    """`<fleet>/<subdomain>`, or a host name of somebody's own domain."""
+    """`<fleet>/<first label>`, or a host name of somebody's own domain."""
     spec = _spec(body)
-    return _at(spec, "host", "hostname") or f"{_at(spec, 'fleetName')}/{_at(spec, 'host', 'subdomain')}"
+    port = _asked_port(spec)
+    label = names.tcp_label(port) if port else _at(spec, "host", "subdomain")
+    return _at(spec, "host", "hostname") or f"{_at(spec, 'fleetName')}/{label}"
+
+
+def _asked_port(tunnel_spec: Mapping[str, Any]) -> int | None:
+    port = tunnel_spec.get("port")
+    return port if isinstance(port, int) else None
 
 
 TUNNEL_TOKENS = (("target", "agent", "tokenRef", "name"), ("standby", "target", "agent", "tokenRef", "name"))
@@ -93,6 +100,7 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
     resources.PODS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE), "fleet": _label(names.LABEL_FLEET)},
     resources.DEPLOYMENTS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
     resources.SERVICES.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
+    resources.NETWORK_POLICIES.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
     resources.AUTOSCALERS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
     resources.DISRUPTION_BUDGETS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
 }
@@ -179,8 +187,11 @@ class World:
         if body is None:
             return None
         spec = _spec(body)
+        fleet = _at(spec, "fleetName")
+        if _at(spec, "protocol") == v1alpha1.Protocol.TCP:
+            return hosts.Named(name, fleet, hosts.PORT, port=_asked_port(spec))
         type_, subdomain, hostname = (_at(spec, "host", field) for field in ("type", "subdomain", "hostname"))
-        return hosts.Named(name, _at(spec, "fleetName"), type_, subdomain, hostname)
+        return hosts.Named(name, fleet, type_, subdomain, hostname)
 
     def placed_tunnels(self, fleet: str) -> list[v1alpha1.Tunnel]:
         """Tunnels of a fleet that say where they want to be served."""
@@ -195,6 +206,11 @@ class World:
         """Names that a Tunnel of this name holds, or held last."""
         found = self.cache[resources.RESERVATIONS].select("tunnel", f"{namespace}/{tunnel}")
         return [body["metadata"]["name"] for body in found if _namespace_uid(body) == namespace_uid]
+
+    def reservations_of(self, namespace: str, namespace_uid: str, tunnel: str) -> list[v1alpha1.SubdomainReservation]:
+        """The same as objects."""
+        kept = self.names_kept_for(namespace, namespace_uid, tunnel)
+        return [found for name in kept if (found := self.reservation(name)) is not None]
 
     def names_of(
         self, namespace: str, namespace_uid: str, *, besides: str, under_way: Set[str] = frozenset()

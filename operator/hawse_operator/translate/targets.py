@@ -6,10 +6,17 @@ from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
 
 Target = ir_pb2.AgentTarget | ir_pb2.UrlTarget
-APP_PROTOCOLS = {
+_APP_PROTOCOLS = {
     v1alpha1.AppProtocol.HTTP1: ir_pb2.APP_PROTOCOL_HTTP1,
     v1alpha1.AppProtocol.H2C: ir_pb2.APP_PROTOCOL_H2C,
 }
+
+
+def app_protocol(spec: v1alpha1.TunnelSpec, target: v1alpha1.Target) -> ir_pb2.AppProtocol.ValueType:
+    """What the app of a target speaks."""
+    if spec.protocol is v1alpha1.Protocol.TCP:
+        return ir_pb2.APP_PROTOCOL_TCP
+    return _APP_PROTOCOLS[target.app_protocol]
 
 
 def agent_target(token_uid: str) -> ir_pb2.AgentTarget:
@@ -33,19 +40,23 @@ def url_target(url: str) -> ir_pb2.UrlTarget:
     return ir_pb2.UrlTarget(scheme=parts.scheme, host=parts.host, port=parts.port)
 
 
-def service_target(name: str, namespace: str, *, addresses: Sequence[str], port: int) -> ir_pb2.UrlTarget:
+def service_target(
+    name: str, namespace: str, *, addresses: Sequence[str], port: int, is_tcp: bool = False
+) -> ir_pb2.UrlTarget:
     """A Service at its ClusterIPs; the host is for logs."""
-    return ir_pb2.UrlTarget(scheme="http", host=f"{name}.{namespace}.svc", port=port, addresses=addresses)
+    scheme = v1alpha1.TCP_SCHEME if is_tcp else "http"
+    return ir_pb2.UrlTarget(scheme=scheme, host=f"{name}.{namespace}.svc", port=port, addresses=addresses)
 
 
-def set_standby(tunnel: ir_pb2.Tunnel, standby: v1alpha1.Standby, target: Target) -> None:
+def set_standby(tunnel: ir_pb2.Tunnel, spec: v1alpha1.TunnelSpec, target: Target) -> None:
     """Let a second target take over."""
-    result = tunnel.standby
+    standby, result = spec.standby, tunnel.standby
+    assert standby is not None  # noqa: S101 - there is a target of it
     if isinstance(target, ir_pb2.AgentTarget):
         result.agent.CopyFrom(target)
     else:
         result.direct.CopyFrom(target)
-    result.app_protocol = APP_PROTOCOLS[standby.target.app_protocol]
+    result.app_protocol = app_protocol(spec, standby.target)
     check = standby.health_check
     result.health_check.path = check.path
     result.health_check.interval_ms = milliseconds(check.interval)

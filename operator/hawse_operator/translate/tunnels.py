@@ -20,8 +20,10 @@ def certificate_id(uid: str) -> str:
     return f"certificate/tunnel-{uid}"
 
 
-def url_of(hostname: str, fleet: v1alpha1.Fleet) -> str:
-    """The address to visit."""
+def url_of(hostname: str, fleet: v1alpha1.Fleet, port: int | None = None) -> str:
+    """The address to visit; `port`: of a TCP tunnel."""
+    if port is not None:
+        return names.tcp_url(hostname, port)
     port = fleet.spec.listeners.https
     return f"https://{hostname}/" if port == 443 else f"https://{hostname}:{port}/"
 
@@ -38,8 +40,10 @@ def translate_tunnel(
     result = _base(tunnel, hostname, generation)
     targets.set_target(result.tunnel, target)
     if tunnel.spec.standby is not None and standby is not None:
-        targets.set_standby(result.tunnel, tunnel.spec.standby, standby)
-    result.tunnel.app_protocol = targets.APP_PROTOCOLS[tunnel.spec.target.app_protocol]
+        targets.set_standby(result.tunnel, tunnel.spec, standby)
+    result.tunnel.app_protocol = targets.app_protocol(tunnel.spec, tunnel.spec.target)
+    if tunnel.spec.is_tcp:
+        result.tunnel.required_features.append(names.FEATURE_TCP)
     traffic = tunnel.spec.traffic
     result.tunnel.max_concurrent = traffic.max_concurrent
     timeouts = traffic.timeouts
@@ -72,6 +76,7 @@ def close(served: ir_pb2.Object) -> ir_pb2.Object:
     result.tunnel.ClearField("timeouts")
     result.tunnel.ClearField("max_concurrent")
     result.tunnel.ClearField("app_protocol")
+    result.tunnel.ClearField("required_features")
     result.tunnel.closed.code = CLOSED.code
     result.tunnel.closed.message = "Its owner has to mend its configuration."
     return result
@@ -87,5 +92,6 @@ def _base(tunnel: v1alpha1.Tunnel, hostname: str, generation: int) -> ir_pb2.Obj
             hostname=hostname,
             holder_generation=generation,
             certificate_id=certificate_id(tunnel.uid) if tunnel.spec.tls else "",
+            tcp_port=(names.tcp_port_of(hostname) if tunnel.spec.is_tcp else None) or 0,
         ),
     )

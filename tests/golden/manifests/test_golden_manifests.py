@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hawse_api import v1alpha1
-from hawse_operator.manifests import deployments, metadata, scaling, services
+from hawse_operator.manifests import deployments, metadata, networkpolicies, scaling, services
 from hawse_operator.policies import exitnodes
 
 HERE = Path(__file__).parent
@@ -26,6 +26,7 @@ class Plain(yaml.SafeDumper):
 def build(case: dict[str, Any]) -> list[dict[str, Any]]:
     exit_node = v1alpha1.ExitNode.from_object(case["exitNode"])
     fleet = v1alpha1.Fleet.from_object(case.get("fleet", FLEET))
+    tcp_ports = case.get("tcpPorts", ())
     found = [
         deployments.build_deployment(
             exit_node,
@@ -33,7 +34,8 @@ def build(case: dict[str, Any]) -> list[dict[str, Any]]:
             image="hawse/exitnode:0.1.0",
             min_drain_s=exitnodes.min_drain_s(exit_node, fleet),
         ),
-        services.build_service(exit_node, fleet, namespace="hawse-system"),
+        services.build_service(exit_node, fleet, namespace="hawse-system", tcp_ports=tcp_ports),
+        networkpolicies.build_network_policy(exit_node, namespace="hawse-system", tcp_ports=tcp_ports),
         scaling.build_autoscaler(exit_node, namespace="hawse-system"),
         scaling.build_disruption_budget(exit_node, namespace="hawse-system"),
     ]

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
-from hawse_operator.policies import facts, hosts
+from hawse_operator.policies import facts, hosts, ports
 from hawse_operator.policies.serving import Serving
 from hawse_operator.reconcile.peers import list_peers
 from hawse_operator.translate import agent_tokens, fleets, targets, tunnels
@@ -30,10 +30,14 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
     for body in case["tunnels"]:
         tunnel = v1alpha1.Tunnel.from_object(body)
         hostname, generation = hosts.hostname_of(tunnel, fleet.spec.domain), case.get("holderGeneration", 1)
+        if tunnel.spec.is_tcp:
+            hostname = ports.hostname_of(tunnel.spec.port or 20_000, fleet.spec.domain)
         serving = Serving[case.get("serving", "OPEN")]
         if serving is Serving.OPEN:
-            target = target_of(tunnel.spec.target, token.uid)
-            standby = target_of(tunnel.spec.standby.target, "t-2") if tunnel.spec.standby else None
+            is_tcp = tunnel.spec.is_tcp
+            target = target_of(tunnel.spec.target, token.uid, is_tcp=is_tcp)
+            spare = tunnel.spec.standby
+            standby = target_of(spare.target, "t-2", is_tcp=is_tcp) if spare else None
             result.append(
                 tunnels.translate_tunnel(
                     tunnel, hostname=hostname, target=target, standby=standby, generation=generation
@@ -50,12 +54,13 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
     return result
 
 
-def target_of(target: v1alpha1.Target, token_uid: str) -> targets.Target:
+def target_of(target: v1alpha1.Target, token_uid: str, *, is_tcp: bool = False) -> targets.Target:
     """As reconcile.targets does; a Service is called like its namespace has it, at two addresses."""
     if target.url:
         return targets.url_target(target.url)
     if target.service:
-        return targets.service_target(target.service.name, "team-a", addresses=["10.96.0.7", "fd00::7"], port=8080)
+        addresses = ["10.96.0.7", "fd00::7"]
+        return targets.service_target(target.service.name, "team-a", addresses=addresses, port=8080, is_tcp=is_tcp)
     return targets.agent_target(token_uid)
 
 
@@ -75,10 +80,13 @@ def test_an_unreadable_tunnel_is_closed_under_the_name_that_it_holds() -> None:
     assert (closed.hostname, closed.holder_generation) == (served.tunnel.hostname, served.tunnel.holder_generation)
     assert closed.closed.code == "HAWSE-1008"
     assert closed.WhichOneof("target") is None
+    assert not closed.required_features
     assert served.tunnel.agent.token_uid, "what was served is not changed"
 
 
 @pytest.mark.parametrize(("port", "url"), [(443, "https://a.b/"), (8443, "https://a.b:8443/")])
 def test_the_url_names_the_port_unless_it_is_the_usual_one(port: int, url: str) -> None:
     body = {"metadata": {"name": "f"}, "spec": {"domain": "b.c", "listeners": {"https": port}}}
-    assert tunnels.url_of("a.b", v1alpha1.Fleet.from_object(body)) == url
+    fleet = v1alpha1.Fleet.from_object(body)
+    assert tunnels.url_of("a.b", fleet) == url
+    assert tunnels.url_of("tcp-20017.b.c", fleet, 20017) == "tcp://tcp-20017.b.c:20017"

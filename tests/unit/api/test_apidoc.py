@@ -13,7 +13,7 @@ def test_a_field_has_a_row_with_type_default_and_words() -> None:
 
 
 def test_required_fields_enums_lists_and_quantities_are_named() -> None:
-    assert "| `spec.host` | object | required |" in PAGE
+    assert "| `spec.target` | object | required |" in PAGE
     assert "| `spec.target.appProtocol` | HTTP1 \\| H2C | HTTP1 |" in PAGE
     assert "| `status.regions[].name` | string | required |" in PAGE
     assert "| `spec.deployment.managed.resources.limits` | map to quantity |" in PAGE

@@ -100,6 +100,14 @@ REFUSED = [
         id="a name held by another Tunnel of the namespace",
     ),
     pytest.param(
+        reservation("tcp-20017.tunnels.example.com"),
+        OTHER,
+        "NameTaken",
+        "tcp-20017.tunnels.example.com is held by team-a/shop since 2026-03-01. Choose another port (or leave spec.port"
+        " out), or ask team-a to release it (kubectl delete tunnel shop -n team-a).",
+        id="a held port",
+    ),
+    pytest.param(
         reservation(**RELEASED),
         OTHER,
         "Tombstone",

@@ -110,6 +110,16 @@ def test_a_changed_spec_wakes(
     assert scene.woken() == expected
 
 
+def test_a_port_wakes_the_tunnel_that_asks_for_it_and_the_exit_nodes_that_let_it_through(scene: Scene) -> None:
+    wanting = objects.tunnel_body("db", spec={"protocol": "TCP", "host": None, "port": 20_017})
+    scene.intake.observe(resources.TUNNELS, "ADDED", wanting)
+    scene.woken()
+    port = objects.reservation_body("tcp-20017.tunnels.example.com", namespace="team-b", name="other")
+    scene.intake.observe(resources.RESERVATIONS, "ADDED", port)
+    expected = {Key("subdomainreservations", "", port["metadata"]["name"]), Key("tunnels", "team-a", "db"), EXIT_NODE}
+    assert scene.woken() == expected
+
+
 @pytest.mark.parametrize(
     ("resource", "body", "key"),
     [

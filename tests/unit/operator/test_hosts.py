@@ -67,6 +67,11 @@ def _subdomain(label: str) -> dict[str, str]:
         (hosts.Named("shop", "f", "Generated"), f"shop.{DOMAIN}", DOMAIN, False),
         (hosts.Named("shop", "f", "Hostname", hostname=HOST), HOST, DOMAIN, True),
         (hosts.Named("shop", "f", "Hostname", hostname=HOST), f"shop.{DOMAIN}", DOMAIN, False),
+        (hosts.Named("db", "f", hosts.PORT), f"tcp-20017.{DOMAIN}", DOMAIN, True),
+        (hosts.Named("db", "f", hosts.PORT, port=20_017), f"tcp-20017.{DOMAIN}", None, True),
+        (hosts.Named("db", "f", hosts.PORT, port=20_018), f"tcp-20017.{DOMAIN}", DOMAIN, False),
+        (hosts.Named("db", "f", hosts.PORT), "tcp-20017.other.example", DOMAIN, False),
+        (hosts.Named("db", "f", hosts.PORT), f"db.{DOMAIN}", DOMAIN, False),
         (hosts.Named("shop", "f", "Unknown"), f"shop.{DOMAIN}", DOMAIN, False),
     ],
 )

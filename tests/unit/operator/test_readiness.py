@@ -86,6 +86,12 @@ def test_a_missing_agent_is_told_how_to_come() -> None:
     assert readiness.judge_target((), token="laptop", settling=True) is None
 
 
+def test_the_agent_of_a_tcp_tunnel_has_a_verb_of_its_own() -> None:
+    found = readiness.judge_target((), token="laptop", settling=False, is_tcp=True)
+    assert found is not None
+    assert found.message.endswith("then hawse tcp <port>.")
+
+
 def test_ready_lends_the_reason_of_the_first_condition_that_does_not_hold() -> None:
     judgements = [v1alpha1.judge("A", True, "Fine"), v1alpha1.judge("B", False, "Broken", "Mend it.")]
     found = readiness.judge_ready(judgements, ("A", "B", "C"))

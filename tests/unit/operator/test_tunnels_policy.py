@@ -27,10 +27,32 @@ def test_a_good_tunnel_violates_nothing() -> None:
     assert tunnels.violations_of_refs(GOOD) == ()
 
 
+def test_a_tcp_tunnel_violates_nothing_with_a_port_of_the_fleets_or_none_yet() -> None:
+    for hostname in ("tcp-20009.tunnels.example.com", None):
+        given = replace(GOOD, tunnel=TCP, fleet=WITH_PORTS, hostname=hostname)
+        assert tunnels.violations_of_tunnel(given) == ()
+
+
 OWN = tunnel(spec={"host": {"type": "Hostname", "hostname": "shop.example.org"}})
 UNPROVED = hosts.Proof(None, Violation(Reason.HOSTNAME_NOT_VERIFIED, "Publish it."), timedelta(seconds=15))
 
+TCP = tunnel("db", spec={"protocol": "TCP", "host": None, "port": 20_017})
+WITH_PORTS = fleet(spec={"tcpPorts": "20000-20009"})
+
 REFUSED = [
+    pytest.param(
+        replace(GOOD, tunnel=TCP, hostname="tcp-20017.tunnels.example.com"),
+        "NoTCPPorts",
+        "Fleet default has no ports for TCP tunnels. Ask the platform team for spec.tcpPorts of the Fleet.",
+        id="a TCP tunnel of a fleet without ports",
+    ),
+    pytest.param(
+        replace(GOOD, tunnel=TCP, fleet=WITH_PORTS, hostname="tcp-20017.tunnels.example.com"),
+        "PortNotAllowed",
+        "Port 20017 is none of 20000-20009, the ports of Fleet default. Make the Tunnel anew with one of them, or "
+        "without spec.port: the lowest free one is assigned then.",
+        id="a port that the fleet does not have",
+    ),
     pytest.param(
         replace(GOOD, tunnel=OWN, domains=("example.net", "example.org")),
         "HostnameInFleet",
