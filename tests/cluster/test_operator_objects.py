@@ -77,6 +77,90 @@ def test_a_foreign_edit_of_a_child_is_corrected(api: Api) -> None:
     wait_for("the Deployment is back", lambda: deployment(api, "eu-1"))
 
 
+SCALED = {"minReplicas": 2, "maxReplicas": 5, "targetCPU": 70, "targetConnections": 2_000}
+
+
+def around(api: Api, kind: str, exit_node_name: str = "scaled") -> dict[str, Any] | None:
+    found = api.list(kind, "-n", SYSTEM, "-l", f"hawse.dev/exit-node={exit_node_name}")
+    return found[0] if found else None
+
+
+def replicas(api: Api) -> int | None:
+    found = deployment(api, "scaled")
+    return found["spec"]["replicas"] if found else None
+
+
+def desired(api: Api) -> int | None:
+    status: dict[str, Any] = (api.get("exitnode", "scaled") or {}).get("status") or {}
+    return status.get("desiredReplicas")
+
+
+def writes(operator: Operator) -> dict[str, str]:
+    """Counters of what is written around ExitNodes."""
+    kinds = ("deployments", "horizontalpodautoscalers", "poddisruptionbudgets")
+    lines = operator.ask("/metrics").text.splitlines()
+    return {
+        line.rpartition(" ")[0]: line.rpartition(" ")[2]
+        for line in lines
+        if line.startswith("hawse_operator_writes_total{") and any(f'"{kind}"' in line for kind in kinds)
+    }
+
+
+def test_an_autoscaler_chooses_the_replicas_until_it_is_taken_away(api: Api, operator: Operator) -> None:
+    api.apply(exit_node("scaled", "eu-west", address=STATIC, replicas=3))
+    wait_for("the replicas of the spec", lambda: replicas(api) == 3)
+    api.apply(exit_node("scaled", "eu-west", address=STATIC, replicas=1, autoscaling=SCALED))
+    found = wait_for("the autoscaler", lambda: around(api, "hpa"))
+    assert found["spec"]["scaleTargetRef"]["name"] == found["metadata"]["name"]
+    assert (found["spec"]["minReplicas"], found["spec"]["maxReplicas"]) == (2, 5)
+    assert [metric["type"] for metric in found["spec"]["metrics"]] == ["ContainerResource", "Pods"]
+    wait_for("the budget", lambda: around(api, "pdb"))
+    assert replicas(api) == 3, "nobody has chosen yet, so they are as many as before"
+    name = found["metadata"]["name"]
+    api.cluster.kubectl("scale", "-n", SYSTEM, f"deployment/{name}", "--replicas=4")
+    wait_for("its choice is told", lambda: desired(api) == 4)
+
+    # A change of the Deployment leaves them alone, and so does a resync, which writes nothing.
+    requests = {"cpu": "1000m", "memory": "1024Mi"}  # which the API server writes in its own way: 1 and 1Gi
+    managed = {"nodeSelector": {"example.com/edge": "true"}, "resources": {"requests": requests}}
+    changed = {"deployment": {"type": "Managed", "managed": managed}}
+    api.apply(exit_node("scaled", "eu-west", address=STATIC, replicas=1, autoscaling=SCALED, **changed))
+    template = lambda: (deployment(api, "scaled") or {})["spec"]["template"]["spec"]  # noqa: E731
+    wait_for("the change", lambda: template().get("nodeSelector") == {"example.com/edge": "true"})
+    assert replicas(api) == 4
+    before, runs = writes(operator), operator.metric("hawse_operator_reconciles_total")
+    resyncs = lambda: operator.metric("hawse_operator_reconciles_total") > runs + 12  # noqa: E731
+    wait_for("resyncs", resyncs, timeout_s=30.0)
+    assert writes(operator) == before
+
+    # To 0 an autoscaler would leave it for ever.
+    api.cluster.kubectl("scale", "-n", SYSTEM, f"deployment/{name}", "--replicas=0")
+    wait_for("the least of its bounds", lambda: replicas(api) == 2)
+    api.apply(exit_node("scaled", "eu-west", address=STATIC, replicas=3))
+    wait_for("no autoscaler", lambda: around(api, "hpa") is None)
+    wait_for("the replicas of the spec", lambda: replicas(api) == 3)
+    assert around(api, "pdb") is not None
+    api.cluster.kubectl("scale", "exitnode/scaled", "--replicas=1")
+    wait_for("one replica", lambda: replicas(api) == 1)
+    wait_for("no budget", lambda: around(api, "pdb") is None)
+
+
+def test_autoscaler_and_budget_are_put_back_and_go_with_their_exit_node(api: Api) -> None:
+    api.apply(exit_node("scaled", "eu-west", address=STATIC, autoscaling=SCALED))
+    name = wait_for("the autoscaler", lambda: around(api, "hpa"))["metadata"]["name"]
+    wait_for("the budget", lambda: around(api, "pdb"))
+    api.cluster.kubectl("patch", "hpa", name, "-n", SYSTEM, "-p", '{"spec":{"maxReplicas":50}}')
+    api.cluster.kubectl("patch", "pdb", name, "-n", SYSTEM, "-p", '{"spec":{"maxUnavailable":2}}')
+    wait_for("the bounds are ours again", lambda: (around(api, "hpa") or {})["spec"]["maxReplicas"] == 5)
+    wait_for("the budget is ours again", lambda: (around(api, "pdb") or {})["spec"]["maxUnavailable"] == 1)
+    for kind in ("hpa", "pdb"):
+        api.delete(kind, name, SYSTEM)
+        wait_for(f"the {kind} is back", lambda kind=kind: around(api, kind))
+    api.delete("exitnode", "scaled")
+    children = lambda: [kind for kind in ("hpa", "pdb", "deployment") if around(api, kind)]  # noqa: E731
+    wait_for("nothing is left", lambda: not children(), timeout_s=75.0)
+
+
 def test_a_service_comes_and_goes_with_the_address_type(api: Api) -> None:
     def services() -> list[dict[str, Any]]:
         return api.list("service", "-n", SYSTEM, "-l", "hawse.dev/exit-node=served")

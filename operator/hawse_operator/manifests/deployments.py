@@ -19,7 +19,7 @@ SETTLED_S = 3
 DEFAULT_RESOURCES: JsonObject = {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "1Gi"}}
 """Without a CPU limit: throttling shows as latency of every visitor. Memory (measured): 60 MB to start with, 29 kB for
 each of 16,384 idle visitors, 1.5 MB for each of 96 answers that nobody reads, twice that in the second they come."""
-SPREAD_OVER = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 """Labels of nodes: what fails as one shall not have all pods of an ExitNode."""
 FROM_POD = (("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("POD_IP", "status.podIP"))
 
@@ -87,7 +87,8 @@ def _pod_spec(
             _container(managed, image, _environment(namespace, min_drain_s, drain_s, http3=http3), http3=http3)
         ],
         "volumes": _volumes(),
-        "topologySpreadConstraints": [_spread(exit_node, label) for label in SPREAD_OVER],
+        "topologySpreadConstraints": [_spread(exit_node, label) for label in (HOSTNAME, ZONE)],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_apart(exit_node)]}},
     }
     if managed.node_selector:
         spec["nodeSelector"] = dict(managed.node_selector)
@@ -103,6 +104,12 @@ def _spread(exit_node: v1alpha1.ExitNode, label: str) -> JsonObject:
         # In a rollout the new pods are spread among themselves: the old ones are about to go.
         "matchLabelKeys": ["pod-template-hash"],
     }
+
+
+def _apart(exit_node: v1alpha1.ExitNode) -> JsonObject:
+    """The same for nodes without a zone: the scheduler scores no constraint of a pod on those that lack any label."""
+    term = {"topologyKey": HOSTNAME, "labelSelector": {"matchLabels": metadata.exit_node_selector(exit_node.name)}}
+    return {"weight": 100, "podAffinityTerm": term}
 
 
 def _container(
