@@ -85,7 +85,8 @@ def test_scaling_up_and_down_and_a_rollout_in_between_fail_nobody(api: Api, serv
         assert status["effectiveWeight"] == 100
         assert len({pod["spec"]["nodeName"] for pod in pods}) == 2, "pods are spread over nodes"
         wait_for("the budget lets one go", lambda: evictable(api, name) == 1)
-        wait_for("visitors at both", lambda: set(status["addresses"]) <= set(anew.seen), timeout_s=60)
+        wait_for("DNS leads to both", lambda: set(status["addresses"]) <= set(server.count([HOST] * 200)))
+        time.sleep(TTL_S)
 
         api.apply(updated(name, REGIONS[name], 3))
         wait_for("two new pods serve", lambda: serving(api, name, "3") == 2, timeout_s=120)

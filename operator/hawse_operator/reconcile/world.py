@@ -13,7 +13,7 @@ from hawse_api import names, v1alpha1
 from hawse_operator.control.hub import Hub, SessionView
 from hawse_operator.dns import weights
 from hawse_operator.k8s import resources
-from hawse_operator.manifests import services
+from hawse_operator.manifests import metadata, services
 from hawse_operator.policies import exitnodes, facts, hosts
 from hawse_operator.policies import fleets as fleet_policies
 from hawse_operator.reconcile.cache import Cache, IndexFn, Key, version_of
@@ -291,8 +291,10 @@ class World:
 
     def desired_replicas(self, exit_node: v1alpha1.ExitNode) -> int:
         """How many pods an ExitNode should have."""
+        name = metadata.child_name(exit_node.name, exit_node.uid)  # not that of an earlier one of its name
         found = self.cache[resources.DEPLOYMENTS].select("exit_node", exit_node.name)
-        return exitnodes.desired_replicas(exit_node, _spec(found[0]).get("replicas") if found else None)
+        chosen = next((_spec(body).get("replicas") for body in found if body["metadata"]["name"] == name), None)
+        return exitnodes.desired_replicas(exit_node, chosen)
 
     def regions(self, fleet: str) -> tuple[str, ...]:
         """Regions of a fleet's ExitNodes."""

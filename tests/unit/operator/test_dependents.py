@@ -7,7 +7,7 @@ import pytest
 from hawse_api.ir import control_pb2, ir_pb2
 from hawse_operator.control import hub as control_hub
 from hawse_operator.k8s import resources
-from hawse_operator.manifests.metadata import session_name
+from hawse_operator.manifests.metadata import child_name, session_name
 from hawse_operator.reconcile import dependents
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.intake import Intake
@@ -201,7 +201,8 @@ def test_a_pod_that_comes_or_goes_wakes_the_list_of_peers(scene: Scene) -> None:
 
 def child(resource: resources.Resource, version: int, spec: dict[str, Any], **status: Any) -> dict[str, Any]:
     labels = {"hawse.dev/exit-node": "eu-west-1", "hawse.dev/fleet": "default"}
-    metadata = objects.meta("eu-west-1-0", "hawse-system", labels=labels, version=version)
+    name = child_name("eu-west-1", status.pop("of_uid", "uid-eu-west-1"))
+    metadata = objects.meta(name, "hawse-system", labels=labels, version=version)
     described = {"apiVersion": resource.api_version, "kind": resource.kind}
     return {**described, "metadata": metadata, "spec": spec, "status": status}
 
@@ -232,6 +233,9 @@ def test_an_autoscaled_exit_node_weighs_by_the_pods_that_were_chosen(scene: Scen
     body = objects.exit_node_body(version=2, spec={"autoscaling": auto})
     scene.intake.observe(resources.EXIT_NODES, "MODIFIED", body)
     fleet = scene.world.fleets()["default"]
+    assert [(node.ready, node.wanted) for node in scene.world.dns_nodes(fleet)] == [(1, 1)]
+    of_an_earlier_one = child(resources.DEPLOYMENTS, 2, {"replicas": 3}, of_uid="another")
+    scene.intake.observe(resources.DEPLOYMENTS, "ADDED", of_an_earlier_one)
     assert [(node.ready, node.wanted) for node in scene.world.dns_nodes(fleet)] == [(1, 1)]
     scene.intake.observe(resources.DEPLOYMENTS, "ADDED", child(resources.DEPLOYMENTS, 3, {"replicas": 4}))
     assert [(node.ready, node.wanted) for node in scene.world.dns_nodes(fleet)] == [(1, 4)]
