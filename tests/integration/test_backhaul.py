@@ -130,7 +130,6 @@ async def test_an_exit_node_that_is_killed_is_gone_round_and_comes_back_without_
 
     await first.end(signal.SIGKILL)
     await scene.served(visited)
-    assert "peer lost" not in second.log
 
     await first.start()
     await first.wait_ready()

@@ -156,6 +156,10 @@ pub const CLOSE_LEAST: Duration = Duration::from_millis(250);
 /// For a new stream: permission of the peer, and its opening accepted by QUIC. Past it: the next link is tried.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Exit node: the same over another one as long as there is a further way: it answers within a round trip, and whoever does
+/// not may be dead and not known for it yet. Past it: the next is asked, and that link whether it lives.
+pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Exit node: the same over all others that reach the tunnel's agents, one after the other. Past it: HAWSE-1013.
 pub const OPEN_ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -69,8 +69,8 @@ pub(crate) struct Link {
     pub(crate) suspect: AtomicBool,
     /// Exit node: counts how often it stopped serving a tunnel.
     left: AtomicU64,
-    /// Exit node: it just stopped serving one.
-    pub(crate) left_one: Notify,
+    /// Exit node: something makes it worth asking at once whether it lives.
+    pub(crate) ask_now: Notify,
     /// Exit node: room for streams of visitors; one more is left for a probe.
     pub(crate) room: Arc<Semaphore>,
     outbox: Outbox<Outgoing>,
@@ -113,14 +113,6 @@ impl Path {
         leads_there && self.left == self.link.left.load(Relaxed) && !self.is_suspect()
     }
 
-    /// What `OPEN_TIMEOUT` without a stream means.
-    pub(crate) fn slow(&self) -> &'static str {
-        match self.link.role {
-            Role::ToPeer => "another exit node gave no stream to the agent",
-            _ => "the agent has no room for another stream",
-        }
-    }
-
     /// Its link may be dead.
     pub(crate) fn is_suspect(&self) -> bool {
         self.link.suspect.load(Relaxed)
@@ -151,7 +143,7 @@ impl Link {
             apps: Mutex::default(),
             suspect: AtomicBool::new(false),
             left: AtomicU64::new(0),
-            left_one: Notify::new(),
+            ask_now: Notify::new(),
             room: Arc::new(Semaphore::new(streams as usize - 1)),
             outbox: Outbox::new(),
             closing: OnceLock::new(),
@@ -211,7 +203,7 @@ impl Link {
     /// It no longer serves all the tunnels that it served.
     pub(crate) fn leave(&self) {
         self.left.fetch_add(1, Relaxed);
-        self.left_one.notify_one();
+        self.ask_now.notify_one();
     }
 
     pub(crate) fn stats(&self) -> LinkStats {

@@ -40,8 +40,8 @@ pub(crate) async fn probe(link: &Link) {
                 prober.answered();
             }
             () = sleep_until(prober.next_look().into()) => {}
-            // Its agent is elsewhere: whether the streams that are still here are worth waiting for is to be known soon.
-            () = link.left_one.notified() => ask_now = true,
+            // Its agent is elsewhere, or a peer has not accepted a stream: whether this link is worth waiting for is to be known soon.
+            () = link.ask_now.notified() => ask_now = true,
         }
     }
     let seconds = PROBE_TIMEOUT.as_secs();

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::limits::OPEN_TIMEOUT;
+use crate::limits::{OPEN_TIMEOUT, PEER_TIMEOUT};
 use crate::link::{Counters, Path, Role};
 use crate::transport::{Broken, RecvHalf, SendHalf, Stream};
 
@@ -46,12 +46,22 @@ const OF_AGENTS: [u32; 3] = [
 pub(crate) async fn open(paths: &[Path], tunnel_uid: &str, visitor: SocketAddr) -> Result<AppStream, OpenError> {
     let opening = stream_open::build(tunnel_uid, visitor).map_err(|why| OpenError::LinkLost(why.to_string()))?;
     let mut last = OpenError::NoAgent;
-    for path in paths {
-        match timeout(OPEN_TIMEOUT, open_on(path, opening.clone())).await {
+    for (number, path) in paths.iter().enumerate() {
+        let is_peer = path.link.role == Role::ToPeer;
+        let limit = if is_peer && number + 1 < paths.len() {
+            PEER_TIMEOUT
+        } else {
+            OPEN_TIMEOUT
+        };
+        match timeout(limit, open_on(path, opening.clone())).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(OpenError::NoAgent)) => {}
             Ok(Err(why)) => last = why,
-            Err(_) => last = OpenError::LinkLost(path.slow().to_owned()),
+            Err(_) if is_peer => {
+                path.link.ask_now.notify_one();
+                last = OpenError::LinkLost("another exit node gave no stream to the agent".to_owned());
+            }
+            Err(_) => last = OpenError::LinkLost("the agent has no room for another stream".to_owned()),
         }
     }
     Err(last)

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::{Ca, NAME, Peer, app, echo, reset_code, upstream, visitor, within};
 use hawse_proto::codes;
 use hawse_proto::core::Transport;
-use hawse_tunnel::limits::STALLED_ANSWERS;
+use hawse_tunnel::limits::{OPEN_TIMEOUT, STALLED_ANSWERS};
 use hawse_tunnel::{ALPN_PEER, AppStream, OpenError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -624,4 +624,8 @@ async fn until_a_peer_has_accepted_a_stream_what_it_says_decides_where_to_go_on(
     let mut stream = open(&mut |send| send.reset(codes::APP_REFUSED.number.into()).unwrap()).await;
     assert!(stream.write_all(b"GET").await.is_err());
     assert_eq!(reset_code(&mut stream).await, Some(codes::APP_REFUSED.number));
+    let began = tokio::time::Instant::now();
+    let mut stream = open(&mut |_| ()).await; // it says nothing
+    assert_eq!(within(stream.read_u8()).await.unwrap(), b'n', "the next");
+    assert!(began.elapsed() < OPEN_TIMEOUT, "there was a further way");
 }
