@@ -1,19 +1,19 @@
 """What an agent does right now, put together from its tables and the core's counters. Pure. Drawn by render.py."""
 
-from hawse_agent import render, session
+from hawse_agent import render, session_state
 from hawse_api.ir import core_pb2
 
 _STATES = {
-    session.Phase.UP: "connected",
-    session.Phase.DRAINING: "draining",
-    session.Phase.GREETING: "connecting",
-    session.Phase.DIALLING: "connecting",
-    session.Phase.WAITING: "waiting",
+    session_state.Phase.UP: "connected",
+    session_state.Phase.DRAINING: "draining",
+    session_state.Phase.GREETING: "connecting",
+    session_state.Phase.DIALLING: "connecting",
+    session_state.Phase.WAITING: "waiting",
 }
 
 
 def build_picture(
-    state: session.State, snapshot: core_pb2.Snapshot, *, uptime_s: float, certificate_expires: str
+    state: session_state.State, snapshot: core_pb2.Snapshot, *, uptime_s: float, certificate_expires: str
 ) -> render.Picture:
     """The picture. Counters are sums over the links that are up."""
     stats = {one.link: one for one in snapshot.links}
@@ -30,7 +30,7 @@ def build_picture(
     )
 
 
-def _node(node: session.Node, stats: core_pb2.LinkStats | None) -> render.NodePicture:
+def _node(node: session_state.Node, stats: core_pb2.LinkStats | None) -> render.NodePicture:
     return render.NodePicture(
         name=node.exit_node,
         region=node.region,

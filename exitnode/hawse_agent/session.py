@@ -8,16 +8,14 @@ One node each:
 
 The agent as a whole: no session within `patience_s` of the start ends it (exit 4); once it had one it tries for ever.
 A final refusal that concerns the login ends it; one that concerns a single node only sets that node aside. Whom to
-serve is choice.py's; certificates are renewal.py's; runner.py feeds events and executes commands.
+serve is choice.py's and serving.py's; certificates are renewal.py's; runner.py feeds events and executes commands.
 """
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import Enum
 
-from hawse_agent import backoff, choice, endings, notices, upgrades
-from hawse_agent.choice import Offered, Route, Wanted
+from hawse_agent import backoff, endings, notices, serving, upgrades
+from hawse_agent.choice import Wanted
 from hawse_agent.credentials import MAX_ADDRESSES
 from hawse_agent.endings import Failure
 from hawse_agent.moves import (
@@ -44,6 +42,7 @@ from hawse_agent.moves import (
     Welcomed,
 )
 from hawse_agent.racing import Transport
+from hawse_agent.session_state import LINKED, LIVE, Node, Phase, State, Step
 from hawse_api import names
 
 GREETING_S = 10.0
@@ -63,90 +62,6 @@ _SUPERSEDED = names.BY_NAME["SUPERSEDED"].code
 _SLOT_MOST = 64
 
 
-class Phase(Enum):
-    """Where one exit node stands."""
-
-    WAITING = "waits until retry_at"
-    DIALLING = "dial is under way"
-    GREETING = "Hello was sent"
-    UP = "session"
-    DRAINING = "session, and the node stops soon"
-
-
-_LINKED = (Phase.GREETING, Phase.UP, Phase.DRAINING)
-_LIVE = (Phase.UP, Phase.DRAINING)
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One exit node."""
-
-    address: str
-    phase: Phase = Phase.WAITING
-    retry_at: float = 0.0
-    attempts: int = 0
-    link: int = 0
-    transport: Transport = Transport.QUIC
-    """Of the link."""
-    since: float = 0.0
-    deadline: float = 0.0
-    failure: Failure | None = None
-    exit_node: str = ""
-    region: str = ""
-    node_version: str = ""
-    offered: tuple[Offered, ...] | None = None
-    asked: tuple[str, ...] = ()
-    registered: frozenset[str] = frozenset()
-    returns_by: float = 0.0
-    """It stopped in order, and is expected back before then."""
-    upgrade_at: float = 0.0
-    """Of a session over TCP: when QUIC is tried again."""
-    upgrades_failed: int = 0
-    upgrade: upgrades.Upgrade | None = None
-    leaving: bool = False
-    """No longer among the fleet's addresses: not dialled again."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Everything the table knows."""
-
-    wanted: Wanted
-    slot: str
-    """Follows the address in Hello.slot: two `hawse` of one login with different tunnels do not fence each other."""
-    token: str
-    patience_s: float
-    epoch: int
-    nodes: tuple[Node, ...]
-    started_at: float
-    connected: bool = False
-    last: str = ""
-    """Name of the last tunnel served without --tunnel."""
-    serving: tuple[Route, ...] = ()
-    told: "notices.Waiting | None" = None
-
-
-@dataclass(slots=True)
-class _Step:
-    """The state under construction and the commands so far; lives for one call of step()."""
-
-    state: State
-    now: Moment
-    commands: list[Command] = field(default_factory=list)
-
-    def put(self, node: Node, **changes: object) -> Node:
-        changed = dataclasses.replace(node, **changes)  # type: ignore[arg-type]  # fields by name
-        kept = tuple(changed if one.address == node.address else one for one in self.state.nodes)
-        self.state = dataclasses.replace(self.state, nodes=kept)
-        return changed
-
-    def change(self, **changes: object) -> None:
-        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]  # fields by name
-
-    def do(self, *commands: Command) -> None:
-        self.commands += commands
-
-
 def begin(
     wanted: Wanted, addresses: Iterable[str], now: Moment, *, slot: str, token: str, epoch: int, patience_s: float
 ) -> State:
@@ -157,7 +72,7 @@ def begin(
 
 def step(state: State, event: Event, now: Moment) -> tuple[State, list[Command]]:
     """The next state and what to do. Events of links that are gone change nothing."""
-    at = _Step(state, now)
+    at = Step(state, now)
     match event:
         case Tick():
             pass
@@ -194,11 +109,11 @@ def next_wake(state: State) -> float | None:
 
 def live_links(state: State) -> tuple[int, ...]:
     """Links of sessions, those that stay first."""
-    return tuple(node.link for phase in _LIVE for node in state.nodes if node.phase is phase)
+    return tuple(node.link for phase in LIVE for node in state.nodes if node.phase is phase)
 
 
 # --- transitions -----------------------------------------------------------------------------------------------------
-def _on_dialled(at: _Step, event: Dialled) -> None:
+def _on_dialled(at: Step, event: Dialled) -> None:
     address, link = event.address, event.link
     node = _node_at(at.state, address)
     if node is None or node.phase is not Phase.DIALLING:
@@ -209,7 +124,7 @@ def _on_dialled(at: _Step, event: Dialled) -> None:
     at.do(Greet(link, _slot(address, at.state.slot), epoch))
 
 
-def _on_not_dialled(at: _Step, address: str, failure: Failure) -> None:
+def _on_not_dialled(at: Step, address: str, failure: Failure) -> None:
     node = _node_at(at.state, address)
     if node is None or node.phase is not Phase.DIALLING:
         return
@@ -220,7 +135,7 @@ def _on_not_dialled(at: _Step, address: str, failure: Failure) -> None:
             at.do(Tell(notices.DialFailed(address, failure.why, failure.code, retry_s)))
 
 
-def _on_link_event(at: _Step, node: Node, event: Event) -> None:
+def _on_link_event(at: Step, node: Node, event: Event) -> None:
     match event:
         case Welcomed(_, exit_node, region, version) if node.phase is Phase.GREETING:
             at.change(connected=True)
@@ -231,11 +146,11 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
             at.do(Tell(notices.Connected(exit_node, region, node.address, version, node.transport.value)))
         case OfferChanged(_, offered, addresses, tcp_ports):
             at.put(node, offered=offered)
-            _serve(at)
+            serving.serve(at)
             _meet(at, addresses, tcp_ports)
         case RegistrationChanged(_, uids):
             at.put(node, registered=uids)
-            _tell_served(at)
+            serving.tell_served(at)
         case DrainStarted(_, deadline_s, reason) if node.phase is Phase.UP:
             deadline = at.now.at + deadline_s + _DRAIN_MARGIN_S
             at.put(node, phase=Phase.DRAINING, deadline=deadline, returns_by=deadline + RETURN_S)
@@ -257,7 +172,7 @@ def _on_link_event(at: _Step, node: Node, event: Event) -> None:
             pass  # a second Welcome or Drain: harmless
 
 
-def _on_addresses(at: _Step, addresses: tuple[str, ...]) -> None:
+def _on_addresses(at: Step, addresses: tuple[str, ...]) -> None:
     kept = []
     for node in at.state.nodes:
         leaving = node.address not in addresses
@@ -268,7 +183,7 @@ def _on_addresses(at: _Step, addresses: tuple[str, ...]) -> None:
     at.change(nodes=(*kept, *new))
 
 
-def _meet(at: _Step, addresses: tuple[str, ...], tcp_ports: tuple[int, ...]) -> None:
+def _meet(at: Step, addresses: tuple[str, ...], tcp_ports: tuple[int, ...]) -> None:
     """Exit nodes that were not known are dialled. Nobody is left for it: this node's list may be old."""
     known = {node.address for node in at.state.nodes}
     room = max(0, MAX_ADDRESSES - len(known))
@@ -278,7 +193,7 @@ def _meet(at: _Step, addresses: tuple[str, ...], tcp_ports: tuple[int, ...]) -> 
         at.do(RememberAddresses(new, tuple(ports[address] for address in new)))
 
 
-def _on_time(at: _Step) -> None:
+def _on_time(at: Step) -> None:
     for node in at.state.nodes:
         match node.phase:
             case Phase.WAITING if at.now.at >= node.retry_at:
@@ -303,9 +218,9 @@ def _on_time(at: _Step) -> None:
         at.do(Finish(ending))
 
 
-def _end_session(at: _Step, node: Node, failure: Failure) -> None:
+def _end_session(at: Step, node: Node, failure: Failure) -> None:
     """Back to WAITING; tells it if there was a session, and ends the agent if the reason concerns the login."""
-    was_live = node.phase in _LIVE
+    was_live = node.phase in LIVE
     if was_live and at.now.at - node.since >= STEADY_S:
         node = at.put(node, attempts=0)
     retry_s = _retry(at, node, failure)
@@ -314,7 +229,7 @@ def _end_session(at: _Step, node: Node, failure: Failure) -> None:
     if was_live:
         others = len(live_links(at.state))
         at.do(Tell(notices.Lost(node.exit_node or node.address, failure.why, failure.code, retry_s, others)))
-        _tell_served(at)
+        serving.tell_served(at)
 
 
 # --- from TCP to QUIC (upgrades.py) ----------------------------------------------------------------------------------
@@ -322,7 +237,7 @@ def _may_upgrade(node: Node) -> bool:
     return node.phase is Phase.UP and node.transport is Transport.TCP and node.upgrade is None and not node.leaving
 
 
-def _on_upgrade_dialled(at: _Step, event: Dialled) -> None:
+def _on_upgrade_dialled(at: Step, event: Dialled) -> None:
     node = _node_at(at.state, event.address)
     if node is None or node.upgrade is None or node.upgrade.link:
         at.do(Close(event.link, "", "not needed any more"))
@@ -332,7 +247,7 @@ def _on_upgrade_dialled(at: _Step, event: Dialled) -> None:
     at.do(Greet(event.link, _slot(node.address, at.state.slot), epoch))
 
 
-def _on_upgrade_event(at: _Step, node: Node, event: Event) -> None:
+def _on_upgrade_event(at: Step, node: Node, event: Event) -> None:
     trial = node.upgrade
     assert trial is not None  # noqa: S101 - by _upgrading
     match event:
@@ -340,7 +255,7 @@ def _on_upgrade_event(at: _Step, node: Node, event: Event) -> None:
             at.put(node, upgrade=dataclasses.replace(trial, welcomed=True))
         case OfferChanged(link, offered):
             at.put(node, upgrade=dataclasses.replace(trial, offered=offered))
-            at.do(Serve(link, _routes_of(at.state, offered)))
+            at.do(Serve(link, serving.routes_of(at.state, offered)))
         case RegistrationChanged(_, uids):
             _promote(at, node, trial, registered=uids)
             at.do(Tell(notices.Moved(node.exit_node)))
@@ -356,17 +271,17 @@ def _on_upgrade_event(at: _Step, node: Node, event: Event) -> None:
             pass
 
 
-def _promote(at: _Step, node: Node, trial: upgrades.Upgrade, *, registered: frozenset[str] = frozenset()) -> None:
+def _promote(at: Step, node: Node, trial: upgrades.Upgrade, *, registered: frozenset[str] = frozenset()) -> None:
     """The trial's link is the session's now. What the old one still says is not heard; its streams may end."""
     phase = Phase.UP if trial.welcomed else Phase.GREETING
     session = {"phase": phase, "link": trial.link, "transport": Transport.QUIC, "deadline": trial.deadline}
-    asked = tuple(route.tunnel.uid for route in _routes_of(at.state, trial.offered or ()))
+    asked = tuple(route.tunnel.uid for route in serving.routes_of(at.state, trial.offered or ()))
     served = {"offered": trial.offered, "asked": asked, "registered": registered}
     at.put(node, upgrade=None, upgrades_failed=0, **session, **served)
-    _serve(at)
+    serving.serve(at)
 
 
-def _end_upgrade(at: _Step, node: Node) -> Node:
+def _end_upgrade(at: Step, node: Node) -> Node:
     """It did not succeed: the session stays where it is, and the next pause is longer."""
     if node.upgrade is None:
         return node
@@ -378,17 +293,11 @@ def _end_upgrade(at: _Step, node: Node) -> Node:
     )
 
 
-def _routes_of(state: State, offered: tuple[Offered, ...]) -> tuple[Route, ...]:
-    """Of what is chosen already, what a node offers."""
-    chosen = choice.choose(state.wanted, offered, state.last)
-    return chosen.routes if isinstance(chosen, choice.Serve) else ()
-
-
 def _upgrading(state: State, link: int) -> Node | None:
     return next((node for node in state.nodes if node.upgrade is not None and node.upgrade.link == link), None)
 
 
-def _learn_epoch(at: _Step, epoch: int) -> None:
+def _learn_epoch(at: Step, epoch: int) -> None:
     """The clock went back: propose a higher one next time. One that no clock can have had is not believed."""
     if epoch <= at.now.unix_ms + EPOCH_AHEAD_MS:
         at.change(epoch=max(at.state.epoch, epoch))
@@ -404,13 +313,13 @@ def _unless_ours(state: State, failure: Failure, epoch: int) -> Failure:
     return dataclasses.replace(failure, final=False) if ours else failure
 
 
-def _next_epoch(at: _Step) -> int:
+def _next_epoch(at: Step) -> int:
     epoch = max(at.state.epoch + 1, at.now.unix_ms)
     at.change(epoch=epoch)
     return epoch
 
 
-def _retry(at: _Step, node: Node, failure: Failure) -> float:
+def _retry(at: Step, node: Node, failure: Failure) -> float:
     node = _end_upgrade(at, node)
     if node.leaving:
         at.change(nodes=tuple(one for one in at.state.nodes if one.address != node.address))
@@ -432,59 +341,13 @@ def _retry(at: _Step, node: Node, failure: Failure) -> float:
     return retry_s
 
 
-def _serve(at: _Step) -> None:
-    """Register on each session what was chosen and is offered there."""
-    offers = [node.offered for node in at.state.nodes if node.offered is not None]
-    offered = {one.uid: one for offer in offers for one in offer}
-    chosen = choice.choose(at.state.wanted, tuple(offered.values()), at.state.last)
-    if isinstance(chosen, choice.Several | choice.NoSuch | choice.OtherKind) and not at.state.last:
-        at.do(Finish(endings.of_choice(chosen, at.state.token)))
-        return
-    routes = chosen.routes if isinstance(chosen, choice.Serve) else ()
-    if routes:
-        at.change(last=routes[0].tunnel.name)
-    for node in at.state.nodes:
-        if node.offered is None:
-            continue
-        uids = {one.uid for one in node.offered}
-        here = tuple(route for route in routes if route.tunnel.uid in uids)
-        asked = tuple(route.tunnel.uid for route in here)
-        if asked != node.asked:
-            at.put(node, asked=asked)
-            at.do(Serve(node.link, here))
-    _tell_served(at)
-
-
-def _tell_served(at: _Step) -> None:
-    """Tell the difference between what was served and what is served now."""
-    offers = [node.offered for node in at.state.nodes if node.offered is not None]
-    if not offers:
-        at.change(serving=())  # between sessions; Lost was told
-        return
-    offered = {one.uid: one for offer in offers for one in offer}
-    chosen = choice.choose(at.state.wanted, tuple(offered.values()), at.state.last)
-    routes = chosen.routes if isinstance(chosen, choice.Serve) else ()
-    missing = chosen.missing if isinstance(chosen, choice.Serve | choice.Wait) else ()
-    registered = frozenset().union(*(node.registered for node in at.state.nodes))
-    served = tuple(route for route in routes if route.tunnel.uid in registered)
-    if served and served != at.state.serving:
-        at.change(serving=served, told=None)
-        at.do(Tell(notices.Serving(served, missing)))
-    elif not routes:
-        gone = tuple(route.tunnel.name for route in at.state.serving)
-        waiting = notices.Waiting(missing, tuple(offered.values()), gone, at.state.token)
-        if gone or at.state.told is None:
-            at.change(serving=(), told=waiting)
-            at.do(Tell(waiting))
-
-
 def _slot(address: str, suffix: str) -> str:
     """At most 64 characters (hawse_exitnode.sessions.MAX_SLOT): the end of a long host name says most."""
     return f"{address}/{suffix}"[-_SLOT_MOST:] if suffix else address[-_SLOT_MOST:]
 
 
 def _node_of(state: State, link: int) -> Node | None:
-    return next((node for node in state.nodes if node.link == link and node.phase in _LINKED), None)
+    return next((node for node in state.nodes if node.link == link and node.phase in LINKED), None)
 
 
 def _node_at(state: State, address: str) -> Node | None:

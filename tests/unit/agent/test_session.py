@@ -1,77 +1,14 @@
 """Sessions as event scripts: what happens in, what is done out."""
 
-from collections.abc import Sequence
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hawse_agent import backoff, moves, notices, session, upgrades
-from hawse_agent.choice import Offered, Route, Wanted
+from hawse_agent import backoff, moves, notices, session
+from hawse_agent.choice import Route, Wanted
 from hawse_agent.credentials import MAX_ADDRESSES
 from hawse_agent.endings import Failure
-from hawse_agent.moves import Moment
-from hawse_agent.racing import Transport
-from hawse_agent.session import Phase, State
-from hawse_agent.target import Target
-
-A, B = "203.0.113.7:7443", "203.0.113.8:7443"
-APP = Target("localhost", 3000)
-SHOP = Offered("u1", "team-a", "shop", "https://shop.example/")
-SHOP_AGAIN = Offered("u9", "team-a", "shop", "https://shop.example/")
-API = Offered("u2", "team-a", "api", "https://api.example/")
-REFUSED = Failure("connection refused", "HAWSE-2001")
-
-
-class Script:
-    """Runs events against the table; remembers all commands."""
-
-    def __init__(self, *addresses: str, wanted: Wanted | None = None, unix_ms: int = 1_000_000) -> None:
-        self.at, self.unix_ms, self.luck = 100.0, unix_ms, 0.5
-        self.commands: list[moves.Command] = []
-        self.links = 0
-        self.state: State = session.begin(
-            wanted or Wanted((("", APP),)), addresses or (A,), self.now, slot="", token="team-a/laptop", epoch=0,
-            patience_s=15,
-        )  # fmt: skip
-        self.send(moves.Tick())
-
-    @property
-    def now(self) -> Moment:
-        return Moment(self.at, self.unix_ms, self.luck)
-
-    def send(self, *events: moves.Event, after: float = 0.0) -> list[moves.Command]:
-        self.at += after
-        done: list[moves.Command] = []
-        for event in events:
-            self.state, commands = session.step(self.state, event, self.now)
-            done += commands
-        self.commands += done
-        return done
-
-    def connect(self, address: str = A, name: str = "eu-west-1") -> int:
-        self.links += 1
-        link = self.links
-        self.send(moves.Dialled(address, link), moves.Welcomed(link, name, "eu-west", "0.1.0"))
-        return link
-
-    def serve(self, address: str = A, *offered: Offered) -> int:
-        link = self.connect(address)
-        self.send(moves.OfferChanged(link, offered or (SHOP,)))
-        self.send(moves.RegistrationChanged(link, frozenset(one.uid for one in offered or (SHOP,))))
-        return link
-
-    def phase(self, address: str = A) -> Phase:
-        return next(node.phase for node in self.state.nodes if node.address == address)
-
-
-def told(commands: Sequence[moves.Command], kind: type[notices.Notice]) -> list[notices.Notice]:
-    return [one.notice for one in commands if isinstance(one, moves.Tell) and isinstance(one.notice, kind)]
-
-
-def ending(commands: Sequence[moves.Command]) -> tuple[str, int] | None:
-    found = [one.ending for one in commands if isinstance(one, moves.Finish)]
-    return (found[0].code, found[0].error.exit_code) if found else None
+from hawse_agent.session_state import Phase
+from support.agent_script import API, APP, REFUSED, SHOP, SHOP_AGAIN, A, B, Script, ending, told
 
 
 def test_every_known_exit_node_is_dialled_at_once() -> None:
@@ -103,7 +40,7 @@ def test_a_slot_is_never_longer_than_a_node_allows() -> None:
 
 
 def test_two_agents_of_one_login_have_different_slots() -> None:
-    now = Moment(0, 1, 0)
+    now = moves.Moment(0, 1, 0)
     state = session.begin(Wanted((("shop", APP),)), (A,), now, slot="shop", token="t", epoch=0, patience_s=15)
     state, _ = session.step(state, moves.Tick(), now)
     _, commands = session.step(state, moves.Dialled(A, 1), now)
@@ -183,138 +120,6 @@ def test_a_named_tunnel_that_is_not_offered_ends_it_with_those_that_are() -> Non
     script = Script(wanted=Wanted((("blog", APP),)))
     link = script.connect()
     assert ending(script.send(moves.OfferChanged(link, (SHOP,)))) == ("HAWSE-2004", 2)
-
-
-def test_a_failed_first_dial_is_repeated_with_growing_jitter() -> None:
-    script = Script()
-    waits = []
-    for _ in range(6):
-        before = script.at
-        script.send(moves.NotDialled(A, REFUSED))
-        wake = next(node.retry_at for node in script.state.nodes)
-        waits.append(wake - before)
-        script.send(moves.Tick(), after=wake - before)
-        if script.phase() is not Phase.DIALLING:
-            break
-    assert waits == sorted(waits)
-    assert waits[0] < 0.5
-    assert max(waits) <= 15
-
-
-def test_no_exit_node_within_the_patience_ends_it_with_every_reason() -> None:
-    script = Script(A, B)
-    script.send(moves.NotDialled(A, REFUSED))
-    assert ending(script.send(moves.Tick(), after=14.9)) is None
-    commands = script.send(moves.Tick(), after=0.2)
-    assert ending(commands) == ("HAWSE-2001", 4)
-    message = next(one.ending.message for one in commands if isinstance(one, moves.Finish))
-    assert f"{A}: connection refused" in message
-    assert f"{B}: no answer" in message
-
-
-def test_once_connected_it_never_gives_up() -> None:
-    script = Script()
-    link = script.serve()
-    script.send(moves.LinkLost(link, Failure("gone")))
-    for _ in range(200):
-        assert ending(script.send(moves.Tick(), moves.NotDialled(A, REFUSED), after=16)) is None
-
-
-def test_a_lost_session_is_told_with_the_others_that_stay() -> None:
-    script = Script(A, B)
-    link = script.serve(A)
-    script.serve(B)
-    commands = script.send(moves.LinkLost(link, Failure("nothing was heard")))
-    (lost,) = told(commands, notices.Lost)
-    assert isinstance(lost, notices.Lost)
-    assert (lost.where, lost.others) == ("eu-west-1", 1)
-    assert not told(commands, notices.Waiting)
-
-
-def test_a_session_that_lived_long_begins_its_back_off_anew() -> None:
-    script = Script()
-    for _ in range(8):
-        script.send(moves.NotDialled(A, REFUSED), moves.Tick(), after=16)
-    link = script.connect()
-    script.send(moves.LinkLost(link, Failure("gone")), after=60)
-    assert script.state.nodes[0].retry_at - script.at < 0.5
-
-
-def test_a_session_that_dies_at_once_keeps_its_back_off() -> None:
-    script = Script()
-    script.luck = 0.99
-    for _ in range(6):
-        link = script.connect()
-        script.send(moves.LinkLost(link, Failure("gone")))
-        wait = script.state.nodes[0].retry_at - script.at
-        script.send(moves.Tick(), after=wait)
-    assert wait > 10
-
-
-@pytest.mark.parametrize(
-    ("code", "exit_code"), [("HAWSE-2003", 3), ("HAWSE-2007", 1), ("HAWSE-2014", 3)], ids=lambda value: str(value)
-)
-def test_a_refusal_of_the_login_ends_it_whichever_node_says_it(code: str, exit_code: int) -> None:
-    script = Script(A, B)
-    script.serve(A)
-    link = script.serve(B)
-    commands = script.send(moves.RefusedByNode(link, Failure("The AgentToken was deleted.", code, final=True)))
-    assert ending(commands) == (code, exit_code)
-
-
-def test_a_refusal_that_is_not_final_is_tried_again() -> None:
-    script = Script()
-    link = script.connect()
-    assert ending(script.send(moves.RefusedByNode(link, Failure("not known here yet", "HAWSE-2003")))) is None
-    assert moves.Dial(A) in script.send(moves.Tick(), after=1)
-
-
-def test_an_epoch_that_no_clock_can_have_had_is_not_believed() -> None:
-    """The last number of 64 bits could never be topped: this login would be locked out everywhere, for good."""
-    script = Script()
-    link = script.connect()
-    before = script.state.epoch
-    script.send(moves.RefusedByNode(link, Failure("A newer session is known.", "HAWSE-2007"), epoch=(1 << 64) - 1))
-    assert script.state.epoch == before
-
-
-def test_a_node_that_knows_a_higher_epoch_gets_one_above_it() -> None:
-    script = Script()
-    script.send(moves.Dialled(A, 1))
-    script.send(moves.RefusedByNode(1, Failure("A newer session is known.", "HAWSE-2007"), epoch=9_000_000))
-    script.send(moves.Tick(), after=1)
-    assert script.send(moves.Dialled(A, 2)) == [moves.Greet(2, A, 9_000_001)]
-
-
-def test_a_node_of_another_version_is_set_aside_while_others_serve() -> None:
-    script = Script(A, B)
-    script.serve(A)
-    script.send(moves.Dialled(B, 9))
-    commands = script.send(moves.RefusedByNode(9, Failure("Update hawse.", "HAWSE-2002", final=True)))
-    assert ending(commands) is None
-    assert script.state.nodes[1].retry_at - script.at == session.ASIDE_S
-
-
-def test_it_ends_when_every_node_is_of_another_version() -> None:
-    script = Script(A, B)
-    final = Failure("exit node 9.0.0 speaks version 4. Update hawse on this machine.", "HAWSE-2002", final=True)
-    assert ending(script.send(moves.NotDialled(A, final))) is None
-    assert ending(script.send(moves.NotDialled(B, final))) == ("HAWSE-2002", 1)
-
-
-def test_an_exit_node_that_cannot_prove_itself_ends_it_at_the_start() -> None:
-    script = Script()
-    commands = script.send(moves.NotDialled(A, Failure("unknown CA", "HAWSE-2011", final=True)))
-    assert ending(commands) == ("HAWSE-2011", 3)
-
-
-def test_an_exit_node_that_cannot_prove_itself_later_is_tried_again() -> None:
-    script = Script()
-    link = script.serve()
-    script.send(moves.LinkLost(link, Failure("gone")), moves.Tick(), after=20)
-    script.send(moves.Tick(), after=20)
-    commands = script.send(moves.NotDialled(A, Failure("unknown CA", "HAWSE-2011", final=True)))
-    assert ending(commands) is None
 
 
 def test_a_drain_is_told_addresses_are_asked_for_and_the_link_stays_until_its_deadline() -> None:
@@ -420,81 +225,3 @@ def test_a_node_that_was_started_again_is_dialled_without_a_long_pause() -> None
     script.send(moves.LinkLost(8, Failure("it was started again", back=True)))
     (node,) = script.state.nodes
     assert node.retry_at - script.at <= backoff.BASE_S
-
-
-# --- from TCP to QUIC ------------------------------------------------------------------------------------------------
-def over_tcp() -> Script:
-    """A session over TCP that serves, at the moment when QUIC is tried again."""
-    script = Script()
-    script.send(moves.Dialled(A, 1, Transport.TCP), moves.Welcomed(1, "eu-west-1", "eu-west", "0.1.0"))
-    script.send(moves.OfferChanged(1, (SHOP,)), moves.RegistrationChanged(1, frozenset({"u1"})))
-    assert moves.Dial(A, upgrade=True) not in script.send(moves.Tick(), after=29)
-    assert script.send(moves.Tick(), after=upgrades.FIRST_S - 29) == [moves.Dial(A, upgrade=True)]
-    return script
-
-
-def try_quic(script: Script) -> None:
-    """The new link is up, and was greeted, welcomed and offered the tunnel."""
-    epoch = script.state.epoch
-    assert script.send(moves.Dialled(A, 2, Transport.QUIC, upgrade=True)) == [moves.Greet(2, A, epoch + 1)]
-    script.send(moves.Welcomed(2, "eu-west-1", "eu-west", "0.1.0"))
-    assert script.send(moves.OfferChanged(2, (SHOP,))) == [moves.Serve(2, (Route(SHOP, APP),))]
-    assert script.state.nodes[0].link == 1
-
-
-def test_a_session_over_tcp_moves_to_quic_once_that_serves() -> None:
-    script = over_tcp()
-    try_quic(script)
-    commands = script.send(moves.RegistrationChanged(2, frozenset({"u1"})))
-    assert commands == [moves.Tell(notices.Moved("eu-west-1"))]
-    assert (script.state.nodes[0].link, script.state.nodes[0].transport) == (2, Transport.QUIC)
-    superseded = Failure("Another session took its place.", "HAWSE-2007", final=True)
-    assert script.send(moves.RefusedByNode(1, superseded, script.state.epoch), moves.LinkLost(1, superseded)) == []
-    assert moves.Dial(A, upgrade=True) not in script.send(moves.Tick(), after=upgrades.MOST_S)
-
-
-@pytest.mark.parametrize("failure", ["not dialled", "lost", "silent", "refused"])
-def test_a_move_that_fails_leaves_the_session_and_doubles_the_pause(failure: str) -> None:
-    script = over_tcp()
-    if failure != "not dialled":
-        script.send(moves.Dialled(A, 2, Transport.QUIC, upgrade=True))
-    event, after = {
-        "not dialled": (moves.NotDialled(A, REFUSED, upgrade=True), 0.0),
-        "lost": (moves.LinkLost(2, REFUSED), 0.0),
-        "silent": (moves.Tick(), upgrades.GREETING_S),
-        "refused": (moves.RefusedByNode(2, REFUSED), 0.0),
-    }[failure]
-    script.send(event, after=after)
-    node = script.state.nodes[0]
-    assert (node.phase, node.link, node.upgrade) == (Phase.UP, 1, None)
-    assert node.upgrade_at - script.at == upgrades.pause_s(1, script.luck) == 2 * upgrades.pause_s(0, script.luck)
-
-
-@pytest.mark.parametrize("superseded", [True, False])
-def test_an_old_link_that_ends_first_leaves_the_session_to_the_new_one(superseded: bool) -> None:
-    script = over_tcp()
-    try_quic(script)
-    failure = Failure("gone", "HAWSE-2007", final=True)
-    event = moves.RefusedByNode(1, failure, script.state.epoch) if superseded else moves.LinkLost(1, failure)
-    assert ending(script.send(event)) is None
-    assert (script.state.nodes[0].link, script.state.nodes[0].phase) == (2, Phase.UP)
-
-
-def test_a_session_that_ends_while_quic_is_dialled_takes_its_trial_along() -> None:
-    script = over_tcp()
-    script.send(moves.LinkLost(1, REFUSED))
-    assert script.state.nodes[0].upgrade is None
-    late = script.send(moves.Dialled(A, 2, Transport.QUIC, upgrade=True))
-    assert late == [moves.Close(2, "", "not needed any more")]
-
-
-def test_another_hawse_with_the_login_still_ends_it_during_a_move() -> None:
-    script = over_tcp()
-    try_quic(script)
-    other = Failure("hawse runs twice", "HAWSE-2007", final=True)
-    assert ending(script.send(moves.RefusedByNode(1, other, script.state.epoch + 1))) == ("HAWSE-2007", 1)
-
-
-def test_pauses_between_moves_grow_to_half_an_hour() -> None:
-    pauses = [upgrades.pause_s(failed, 0.999999) for failed in range(8)]
-    assert [round(one) for one in pauses] == [60, 120, 240, 480, 960, 1800, 1800, 1800]
