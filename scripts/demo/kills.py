@@ -1,17 +1,20 @@
 """Step 7: kill -9 to each part in turn, and then to all at once, while visitors come; what it cost them.
 
-Containers are started again by their node, the API server by the cluster; the app and the agent by this step, as a
-developer would. Only in a cluster of the demo's own: nobody's else is killed.
+Then an exit node is deleted in order while they come by name, which costs them nothing. Containers are started again by
+their node, the API server by the cluster; the app and the agent by this step, as a developer would. Only in a cluster
+of the demo's own: nobody's else is killed.
 """
 
 import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import powerdns
 from demo import kube, setup, visiting
+from demo.byname import Led
 from demo.errors import DemoError
 from demo.outcomes import LOST, REFUSED, Expectation, Kill, judge
 from demo.session import SYSTEM, Session
@@ -26,6 +29,10 @@ AGENT_LOST = "HAWSE-1013"
 _AWAY_S = 0.5
 """How long the app and the agent stay away: a developer's restart at its quickest."""
 _BACK_S = 60.0
+_REPLACED_S = 60.0
+"""The old pod serves for its TTL and 10 s after it was told to stop (docs/operator.md)."""
+_BEFORE_S = 1.0
+_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ def kill_everything(session: Session) -> None:
         report.note(f"{traffic.rate:g} requests a second come to each exit node {ways}:")
         _await_calm(session, traffic, time.monotonic())
         kills = [(case.expected, _price(session, traffic, case)) for case in _cases(session)]
+    if session.name_server is not None:
+        kills.append(_delete_in_order(session, session.name_server))
     report.line()
     regions = [door.region.upper() for door in session.doors]
     report.table(("KILLED", "BACK AFTER", *regions), [kill.row for _, kill in kills])
@@ -83,6 +92,42 @@ def _price(session: Session, traffic: Traffic, case: Case) -> Kill:
     kill = Kill(case.what, back_s, traffic.losses(began))
     session.report.note("; ".join(f"{loss.region}: {loss.text}" for loss in kill.losses))
     return kill
+
+
+def _delete_in_order(session: Session, server: powerdns.Server) -> tuple[Expectation, Kill]:
+    """SIGTERM, as every rollout sends it: the exit node serves on until DNS leads nobody there any more."""
+    report, shell, door = session.report, session.shell, session.doors[0]
+    old = setup.ready_pod(session, door.exit_node)
+    regions = {one.address: one.region for one in session.doors}
+    by_name = Led(server, session.hostname, regions, others=door.region)
+    what = f"exit node {door.exit_node}, deleted (SIGTERM)"
+    with Traffic(
+        session.guest, [replace(door, region="by name")], session.logs / "by-name.log", find=by_name
+    ) as traffic:
+        time.sleep(_BEFORE_S)
+        began = time.monotonic()
+        report.line()
+        report.note("Visitors come by name, and keep what they were told for its TTL:")
+        shell.show(
+            f"kubectl delete pod -n {SYSTEM} {old['metadata']['name']} --wait=false", hop="API server", quiet=True
+        )
+        is_back = shell.until(what, lambda: _is_replaced(session, door, old), timeout_s=_REPLACED_S)
+        back_s = time.monotonic() - began if is_back else None
+        time.sleep(_AFTER_S)
+        kill = Kill(what, back_s, traffic.losses_in([one.region for one in session.doors], began))
+    report.note("; ".join(f"{loss.region}: {loss.text}" for loss in kill.losses))
+    new = setup.ready_pod(session, door.exit_node)
+    session.doors[0] = replace(door, address=new["status"]["podIP"])
+    shell.until("the agent", lambda: visiting.all_serve(session), timeout_s=_BACK_S)
+    return Expectation(_REPLACED_S, frozenset(regions.values())), kill
+
+
+def _is_replaced(session: Session, door: Door, old: Any) -> bool:
+    """The old pod is gone, and another one is ready."""
+    pods = session.shell.get("pods", "-n", SYSTEM, "-l", f"hawse.dev/exit-node={door.exit_node}")["items"]
+    return bool(pods) and all(
+        kube.holds(pod, "Ready") and pod["metadata"]["uid"] != old["metadata"]["uid"] for pod in pods
+    )
 
 
 def _await_calm(session: Session, traffic: Traffic, since: float) -> None:

@@ -124,14 +124,10 @@ def _revive(session: Session, server: powerdns.Server, cluster: EmbeddedCluster,
     # Ready of before the strike still stands until the node has spoken: look-ups tell the truth.
     back = shell.until("look-ups", lambda: _count(session, server, 20)[struck], timeout_s=_BACK_S)
     shell.until("the exit node", lambda: kube.holds(shell.get("exitnode", name), "Ready"), timeout_s=_BACK_S)
-    shell.until("the agent", lambda: _all_serve(session), timeout_s=_BACK_S)
+    shell.until("the agent", lambda: visiting.all_serve(session), timeout_s=_BACK_S)
     report.check(f"{struck} is back, and look-ups lead there again", bool(back), seconds(time.monotonic() - began))
     if struck == BROWSER_REGION:
         visiting.reopen_browser_door(session)
-
-
-def _all_serve(session: Session) -> bool:
-    return all(visiting.served(session.guest.visit(door, Protocol.HTTP1)) for door in session.doors)
 
 
 def _region_without_leader(session: Session) -> str:

@@ -13,7 +13,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,8 @@ class Traffic:
     log: Path
     """Gets a line for each request."""
     rate: float = DEFAULT_RATE
+    find: Callable[[Door], Door] = lambda door: door
+    """Where a visitor of a door goes now."""
     _outcomes: list[Outcome] = field(default_factory=list)
     _waiting: dict[int, float] = field(default_factory=dict)
     """Requests under way: number and when it began. Both are changed by the loop's thread only."""
@@ -71,8 +73,12 @@ class Traffic:
 
     def losses(self, since: float) -> tuple[Loss, ...]:
         """What each door's visitors saw since then."""
+        return self.losses_in([door.region for door in self.doors], since)
+
+    def losses_in(self, regions: Sequence[str], since: float) -> tuple[Loss, ...]:
+        """What those saw since then who went to these regions."""
         outcomes = self.since(since)
-        return tuple(loss_of(door.region, outcomes) for door in self.doors)
+        return tuple(loss_of(region, outcomes) for region in regions)
 
     def is_calm(self, since: float) -> bool:
         """Whether everybody was served, and nobody waited, for the last CALM_S, all of it later than `since`."""
@@ -109,6 +115,7 @@ class Traffic:
             await asyncio.sleep(due - time.monotonic())
 
     async def _visit(self, door: Door, client: "Client", log: TextIO) -> None:
+        door = self.find(door)
         number, started, detail = next(self._numbers), time.monotonic(), ""
         self._waiting[number] = started
         try:

@@ -81,6 +81,11 @@ def served(visit: Visit) -> bool:
     )
 
 
+def all_serve(session: Session) -> bool:
+    """Whether a visitor is served through every exit node."""
+    return all(served(session.guest.visit(door, Protocol.HTTP1)) for door in session.doors)
+
+
 def open_browser_door(session: Session) -> None:
     """127.0.0.1:8443 leads to eu-west, by kubectl port-forward: a browser finds it as *.localhost.
 

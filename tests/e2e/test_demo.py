@@ -8,7 +8,7 @@ import pytest
 from support.typed import Typed, summary_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1900)]
-LEAST_CHECKS = 51
+LEAST_CHECKS = 53
 """A demo that checks less than this has lost some of its steps."""
 
 KILLED = [
@@ -33,5 +33,6 @@ def test_the_demo_holds_all_its_expectations_and_leaves_no_process(typed: Callab
     assert [int(number) for number in re.findall(r"^(\d)  \S", demo.text, re.MULTILINE)] == [1, 2, 3, 4, 5, 6, 7, 8]
     killed = [line.split("   # ")[1] for line in demo.text.splitlines() if "$ kill -" in line]
     assert [bool(re.fullmatch(*pair)) for pair in zip(KILLED, killed, strict=True)] == [True] * len(KILLED), killed
+    assert "exit node eu-west-1, deleted (SIGTERM): visitors of eu-west and us-east notice nothing" in demo.text
     assert "Traceback" not in demo.text
     assert "hwt1." not in demo.text, "the demo shows a token"
