@@ -30,7 +30,7 @@ from support.operator import (
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 FAULT_S = 3.0
 MAX_REQUESTS = 60
-"""In a second of a fault: watches of thirteen kinds and lists come again, each with a back-off (35 measured; 90 to 200
+"""In a second of a fault: watches of fourteen kinds and lists come again, each with a back-off (35 measured; 90 to 200
 when they stormed)."""
 CONVERGE_S = 45.0
 

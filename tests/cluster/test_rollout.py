@@ -78,7 +78,7 @@ def test_scaling_up_and_down_and_a_rollout_in_between_fail_nobody(api: Api, serv
     name = "eu-1"
     with ByName(server, keeps_connection=False) as anew, ByName(server, keeps_connection=True) as connected:
         api.cluster.kubectl("scale", f"exitnode/{name}", "--replicas=2")
-        wait_for("two pods serve", lambda: counted(api, name) == (2, 2, 2) and ready(api, name), timeout_s=60)
+        wait_for("two pods serve", lambda: counted(api, name) == (2, 2, 2) and ready(api, name), timeout_s=120)
         pods = pods_of(api, name)
         status = (api.get("exitnode", name) or {})["status"]
         assert status["addresses"] == sorted(pod["status"]["podIP"] for pod in pods)
