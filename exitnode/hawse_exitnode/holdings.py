@@ -1,7 +1,8 @@
 """Holdings: the configuration that is in force on this node, and what the data plane said to each part of it.
 
 Applies upserts at once; removals of what a snapshot does not name take effect at its end (design 0002, 2). A bad edit
-of a tunnel keeps its last good form, except when who may serve it changed: then the tunnel is closed (design 0002, 10).
+of a tunnel keeps its last good form, except when who may serve or visit it changed: then the tunnel is closed (design
+0002, 10). An access policy has no last good form.
 Pure but for the plane it is given. Called by `control` and `static`; kept over a restart of the container by `store`.
 """
 
@@ -14,12 +15,13 @@ from hawse_api.ir import control_pb2, ir_pb2
 from hawse_exitnode.directory import Directory, build_directory
 from hawse_exitnode.peer_state import Peer
 
-FEATURES: frozenset[str] = frozenset({names.FEATURE_TCP})
+FEATURES: frozenset[str] = frozenset({names.FEATURE_TCP, names.FEATURE_ACCESS})
 """Names that Tunnel.required_features may hold on this version (route.rs of the edge has the same)."""
 MATERIAL = "material/"
 FLEET = "fleet"
 _CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
-_ORDER = {"fleet": 0, "token": 1, "tunnel": 2}
+CERTIFICATE = "certificate/"
+_ORDER = {"fleet": 0, "token": 1, "access": 2, "tunnel": 3}
 
 
 class Plane(Protocol):
@@ -33,6 +35,9 @@ class Plane(Protocol):
 
     def put_certificate(self, id: str, chain_pem: bytes, key_pem: bytes) -> str:  # noqa: A002
         """Install: "" or why it was refused."""
+
+    def put_material(self, id: str, data: bytes) -> str:  # noqa: A002
+        """Install: "" or why what names it can't be enforced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ class Holdings:
             error = self.plane.apply(obj)
             if not error:
                 self.objects[obj.key] = Held(obj, digest)
+            elif obj.WhichOneof("object") == "access":
+                self.objects[obj.key] = Held(obj, "")  # it refuses everybody, after a restart too
             elif must_close(self.objects.get(obj.key), obj):
                 self._close(obj)
                 error = f"{error}; the tunnel is closed, because who may serve it has changed"
@@ -103,9 +110,12 @@ class Holdings:
         return control_pb2.Ack(key=key)
 
     def put_material(self, material: control_pb2.Material) -> control_pb2.Ack:
-        """Install a certificate; a refused one leaves the last good one in place."""
-        error = self.plane.put_certificate(material.id, material.chain_pem, material.key_pem)
-        if not error:
+        """Install secret bytes; a refused certificate leaves the last good one in place, anything else counts."""
+        if material.id.startswith(CERTIFICATE):
+            error = self.plane.put_certificate(material.id, material.chain_pem, material.key_pem)
+        else:
+            error = self.plane.put_material(material.id, material.data)
+        if not error or not material.id.startswith(CERTIFICATE):
             self.materials[material.id] = material
             self.on_change()
         return control_pb2.Ack(key=MATERIAL + material.id, hash=material.sha256, error=error)
@@ -175,13 +185,17 @@ def missing_features(obj: ir_pb2.Object, features: frozenset[str], version: str)
 
 
 def must_close(before: Held | None, new: ir_pb2.Object) -> bool:
-    """Whether the last good form may not go on: owner, token or hostname changed, or the tunnel was to be closed."""
+    """Whether the last good form may not go on.
+
+    Owner, token, hostname or who may come in changed, or the tunnel was to be closed.
+    """
     if before is None or new.WhichOneof("object") != "tunnel" or before.obj.WhichOneof("object") != "tunnel":
         return False
     old = before.obj.tunnel
     return (
         _owner(old) != _owner(new.tunnel)
         or sorted(old.required_features) != sorted(new.tunnel.required_features)
+        or sorted(old.access_policy_uids) != sorted(new.tunnel.access_policy_uids)
         or new.tunnel.HasField("closed")
     )
 

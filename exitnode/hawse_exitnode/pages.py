@@ -125,6 +125,30 @@ PAGES: dict[str, Page] = {
         "Try again in a few seconds.",
         ("`kubectl get exitnodes` shows the load; more exit nodes in the region share it.",),
     ),
+    "UNAUTHENTICATED": Page(
+        Hop.EXIT_NODE,
+        "The owner of this address lets in only those who prove who they are.",
+        "Reload the page and give the name and password, key or token that you were given.",
+        (
+            "`kubectl describe accesspolicy NAME` shows what the policy asks for.",
+            "Wrong passwords are counted for each address: after ten, one more is tried every six seconds.",
+        ),
+    ),
+    "FORBIDDEN": Page(
+        Hop.EXIT_NODE,
+        "The owner of this address does not let you in.",
+        "Ask whoever gave you the address for access.",
+        (
+            "`kubectl get accesspolicy NAME -o yaml` shows networks (`ipRanges`) and rules (`authorization`).",
+            "Visitors behind a load balancer: its network has to stand in `spec.proxyProtocol` of the Fleet.",
+        ),
+    ),
+    "ACCESS_UNAVAILABLE": Page(
+        Hop.EXIT_NODE,
+        "Who may use this address cannot be checked at the moment, so nobody is let in.",
+        "Try again in a minute, or ask whoever gave you the address.",
+        ("`kubectl describe accesspolicy NAME` says what is missing: the policy itself, a Secret, or a valid edit.",),
+    ),
     "MISDIRECTED": Page(
         Hop.EXIT_NODE,
         "This connection was opened for another host name.",

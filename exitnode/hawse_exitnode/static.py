@@ -46,6 +46,14 @@ class Certificate(_Model):
     key_pem: SecretStr
 
 
+class Secret(_Model):
+    """Material that is no certificate, as a file has it."""
+
+    id: str = Field(pattern=r"^access/.{1,253}$")
+    """What an access policy names."""
+    data: SecretStr
+
+
 class Identity(_Model):
     """Certificate of this exit node towards agents."""
 
@@ -69,6 +77,7 @@ class StaticFile(_Model):
     objects: list[dict[str, Any]] = []
     """ir.Object as protobuf JSON."""
     certificates: list[Certificate] = []
+    secrets: list[Secret] = []
     identity: Identity
 
 
@@ -194,9 +203,11 @@ def _objects(path: Path, file: StaticFile) -> list[ir_pb2.Object]:
 
 
 def _materials(file: StaticFile) -> list[control_pb2.Material]:
-    return [
+    certificates = [
         control_pb2.Material(
             id=one.id, chain_pem=one.chain_pem.encode(), key_pem=one.key_pem.get_secret_value().encode()
         )
         for one in file.certificates
     ]
+    secrets = [control_pb2.Material(id=one.id, data=one.data.get_secret_value().encode()) for one in file.secrets]
+    return certificates + secrets

@@ -102,6 +102,9 @@ class Core:
     def set_stale(self, says: str) -> None:
         """Exit node: from now on visitors reach no agent and get HAWSE-1017 with these words; "" = they do again."""
 
+    def put_material(self, id: str, data: bytes) -> str:  # noqa: A002
+        """Install or replace secret bytes that are no certificate: "" or why what names them can't be enforced."""
+
     def snapshot(self) -> bytes:
         """Counters and gauges. Payload Snapshot."""
 

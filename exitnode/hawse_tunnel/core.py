@@ -165,6 +165,10 @@ class TunnelCore:
         """From now on visitors reach no agent and are told this (HAWSE-1017); "": they do again."""
         self._call(self._core.set_stale, says)
 
+    def put_material(self, id: str, data: bytes) -> str:  # noqa: A002 - the contract's word
+        """Install or replace secret bytes that are no certificate: "" or why what names them can't be enforced."""
+        return self._call(self._core.put_material, id, data)
+
     # --- agent -----------------------------------------------------------------------------------------------------
     async def dial(self, request: core_pb2.DialRequest) -> LinkUp:
         """Connect to an exit node and return once the node has accepted us: one attempt, over one transport.

@@ -62,6 +62,8 @@ APP_PROTOCOL_TCP = "TCP"
 """OfferedTunnel.app_protocol of a TCP tunnel."""
 FEATURE_TCP = "tcp/1"
 """Tunnel.required_features of a TCP tunnel."""
+FEATURE_ACCESS = "access/1"
+"""Tunnel.required_features of a tunnel with an access policy."""
 
 CUSTOM_TARGET_PREFIX = "c-"
 CUSTOM_TARGET_CHARACTERS = 16
@@ -126,6 +128,11 @@ class Reason(StrEnum):
     TARGET_NOT_ALLOWED = "TargetNotAllowed"
     CERTIFICATE_NOT_FOUND = "CertificateNotFound"
     REGION_NOT_FOUND = "RegionNotFound"
+    ACCESS_POLICY_NOT_FOUND = "AccessPolicyNotFound"
+    ACCESS_POLICY_NOT_ALLOWED = "AccessPolicyNotAllowed"
+    ACCESS_POLICY_NOT_READY = "AccessPolicyNotReady"
+    SECRET_NOT_FOUND = "SecretNotFound"
+    SECRET_UNREADABLE = "SecretUnreadable"
     # Reserved
     RESERVED = "Reserved"
     NAME_TAKEN = "NameTaken"
@@ -219,6 +226,9 @@ ERRORS: tuple[ErrorCode, ...] = (
     _code(1015, "METHOD_NOT_SUPPORTED", 405, "CONNECT is not served here."),
     _code(1016, "TARGET_NOT_ALLOWED", 502, "The tunnel leads to an address that is not allowed."),
     _code(1017, "CONFIGURATION_TOO_OLD", 503, "This exit node has been without its operator for too long."),
+    _code(1018, "UNAUTHENTICATED", 401, "This tunnel lets in only visitors who prove who they are."),
+    _code(1019, "FORBIDDEN", 403, "This tunnel does not let you in."),
+    _code(1020, "ACCESS_UNAVAILABLE", 503, "Who may use this tunnel cannot be checked at the moment."),
     # 2xxx: the agent and its sessions
     _code(2001, "NO_EXIT_NODE", 0, "No exit node could be reached."),
     _code(2002, "VERSION_MISMATCH", 0, "Agent and exit node speak no common version of the protocol."),

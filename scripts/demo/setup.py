@@ -18,7 +18,7 @@ from demo.settings import Settings
 from demo.visits import Door
 
 KUBERNETES = "v1.37"
-KINDS = ("agentsessions", "agenttokens", "exitnodes", "fleets", "subdomainreservations", "tunnels")
+KINDS = ("accesspolicies", "agentsessions", "agenttokens", "exitnodes", "fleets", "subdomainreservations", "tunnels")
 _PORT_HTTPS = 8443
 _APP_START_S = 10.0
 _READY_S = 60

@@ -19,6 +19,7 @@ VALID: dict[str, dict[str, Any]] = {
         "boundAt": "2026-03-01T00:00:00Z",
     },
     "AgentToken": {},
+    "AccessPolicy": {"basic": {"secretRef": {"name": "users"}}},
     "AgentSession": {"tokenName": "laptop", "agentID": "a1b2"},
 }
 
@@ -141,6 +142,24 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
             "a.example",
         )
     ),
+    ("Tunnel", "access", {}, "spec.access.policyRef", "is required"),
+    ("Tunnel", "access", {"policyRef": {"name": "a/b"}}, "spec.access.policyRef.name", "must match"),
+    ("AccessPolicy", "basic", REMOVED, "spec", "nobody could come in"),
+    ("AccessPolicy", "mode", "Some", "spec.mode", "must be one of 'Any' or 'All'"),
+    ("AccessPolicy", "oidc", {"issuer": "https://a.example"}, "spec.oidc", "unknown field"),
+    ("AccessPolicy", "ipRanges", {"allow": ["office"]}, "spec.ipRanges.allow[0]", "must be a network"),
+    *(
+        ("AccessPolicy", "apiKeys", {"secretRef": {"name": "k"}, "header": name}, "spec.apiKeys.header", what)
+        for name, what in (
+            ("Authorization", "means something else"),
+            ("X-Hawse-User", "means something else"),
+            ("Sec-Fetch-Mode", "means something else"),
+            ("x_api_key", "must match"),
+            ("X-", "must match"),
+        )
+    ),
+    ("AccessPolicy", "authorization", {"rules": []}, "spec.authorization.rules", "at least 1"),
+    ("AccessPolicy", "authorization.rules", [{"name": "a", "claim": "b", "anyOf": []}], "anyOf", "at least 1"),
     ("Tunnel", "standby", {}, "spec.standby.target", "is required"),
     (
         "Tunnel",
@@ -313,6 +332,11 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
 
 
 ACCEPTED: list[tuple[str, str, Any]] = [
+    ("Tunnel", "access", {"policyRef": {"name": "staff", "namespace": "security"}}),
+    ("AccessPolicy", "ipRanges", {"allow": ["10.0.0.0/8", "::/0"], "deny": ["10.1.2.3/32"]}),
+    ("AccessPolicy", "apiKeys", {"secretRef": {"name": "keys"}, "header": "X-My-Key2"}),
+    ("AccessPolicy", "authorization", {"rules": [{"name": "a", "claim": "https://x/y", "anyOf": ["b c"]}]}),
+    ("AccessPolicy", "allowedNamespaces", {"from": "All"}),
     ("Tunnel", "host.subdomain", "0-shop-9"),
     ("Tunnel", "host.subdomain", "s" * 63),
     ("Tunnel", "host", {"type": "Generated"}),

@@ -55,6 +55,11 @@ def token_body(name: str = "laptop", namespace: str = "team-a", **more: Any) -> 
     return our("AgentToken", meta(name, namespace, **more), more.pop("spec", {}), status)
 
 
+def policy_body(name: str = "staff", namespace: str = "team-a", **more: Any) -> JsonObject:
+    status, spec = more.pop("status", None), more.pop("spec", {"basic": {"secretRef": {"name": "users"}}})
+    return our("AccessPolicy", meta(name, namespace, **more), spec, status)
+
+
 def reservation_body(
     host: str = "shop.tunnels.example.com",
     *,
@@ -106,6 +111,10 @@ def exit_node(*args: Any, **more: Any) -> v1alpha1.ExitNode:
 
 def token(*args: Any, **more: Any) -> v1alpha1.AgentToken:
     return v1alpha1.AgentToken.from_object(token_body(*args, **more))
+
+
+def policy(*args: Any, **more: Any) -> v1alpha1.AccessPolicy:
+    return v1alpha1.AccessPolicy.from_object(policy_body(*args, **more))
 
 
 def reservation(*args: Any, **more: Any) -> v1alpha1.SubdomainReservation:

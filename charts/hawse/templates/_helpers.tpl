@@ -34,13 +34,13 @@ app.kubernetes.io/component: dns
 {{/* What the operator may do with the objects of tenants; the same rules in a ClusterRole or in Roles. */}}
 {{- define "hawse.tenantRules" -}}
 - apiGroups: [hawse.dev]
-  resources: [tunnels, agenttokens]
+  resources: [tunnels, agenttokens, accesspolicies]
   verbs: [get, list, watch]  # a tenant's spec is never written
 - apiGroups: [hawse.dev]
   resources: [agentsessions]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [hawse.dev]
-  resources: [tunnels/status, agenttokens/status, agentsessions/status]
+  resources: [tunnels/status, agenttokens/status, agentsessions/status, accesspolicies/status]
   verbs: [patch]
 - apiGroups: [hawse.dev]
   resources: [agenttokens/finalizers]

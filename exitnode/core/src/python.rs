@@ -168,6 +168,11 @@ impl Core {
         Ok(())
     }
 
+    fn put_material(&self, py: Python<'_>, id: &str, data: &[u8]) -> PyResult<String> {
+        let node = self.node()?;
+        Ok(py.detach(|| node.edge.put_material(id, data)).err().unwrap_or_default())
+    }
+
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let node = self.node()?;
         let bytes = py.detach(|| node.snapshot().encode_to_vec());

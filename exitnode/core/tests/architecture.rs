@@ -15,6 +15,7 @@ proto/src/              | tokio hyper quinn rand std::time std::fs std::net::Tcp
 edge/src/               | hawse_tunnel hawse_core        | - | the edge gets streams through its Dialer
 tunnel/src/             | hawse_edge hawse_core hyper    | - | the tunnel reads no HTTP of visitors
 *                       | pyo3                           | src/python.rs | python.rs alone crosses into Python
+edge/src/access/        | crate::front crate::layers crate::stack crate::upstream crate::listener crate::edge crate::route crate::visit | - | access decides and knows no stack
 edge/src/layers/        | crate::front crate::stack crate::upstream crate::listener crate::edge crate::dial | - | a layer knows what is below it as a Service only
 edge/src/upstream/      | crate::front crate::stack crate::respond crate::listener crate::edge | - | the upstream says faults and writes no pages
 edge/src/front/         | crate::upstream crate::route crate::respond crate::dial crate::listener crate::edge | - | a front end hands requests to the stack

@@ -3,6 +3,18 @@
 `KINDS` lists them in the order in which they are installed. Use: `v1alpha1.Tunnel.from_object(obj)`.
 """
 
+from hawse_api.v1alpha1.accesspolicy import (
+    AccessMode,
+    AccessPolicy,
+    AccessPolicySpec,
+    AccessPolicyStatus,
+    ApiKeys,
+    Authorization,
+    BasicAuth,
+    ClaimRule,
+    DefaultVerdict,
+    IpRanges,
+)
 from hawse_api.v1alpha1.agentsession import AgentSession, AgentSessionSpec, AgentSessionStatus, Connection
 from hawse_api.v1alpha1.agenttoken import AgentToken, AgentTokenSpec, AgentTokenStatus, Expiry, ExpiryType, Uses
 from hawse_api.v1alpha1.conditions import Judgement, judge, with_judgements
@@ -56,6 +68,7 @@ from hawse_api.v1alpha1.meta import (
     ConditionStatus,
     LabelSelector,
     LocalRef,
+    NamespacedRef,
     ObjectMeta,
     OwnerReference,
     Resource,
@@ -99,17 +112,30 @@ from hawse_api.v1alpha1.tunnel import (
     Timeouts,
     Traffic,
     Tunnel,
+    TunnelAccess,
     TunnelSpec,
     TunnelStatus,
     TunnelTLS,
 )
 
-KINDS: tuple[type[Resource], ...] = (Fleet, ExitNode, SubdomainReservation, AgentToken, Tunnel, AgentSession)
+KINDS: tuple[type[Resource], ...] = (
+    Fleet,
+    ExitNode,
+    SubdomainReservation,
+    AgentToken,
+    AccessPolicy,
+    Tunnel,
+    AgentSession,
+)
 
 __all__ = [
     "ADDRESSES_MAX",
     "KINDS",
     "TCP_SCHEME",
+    "AccessMode",
+    "AccessPolicy",
+    "AccessPolicySpec",
+    "AccessPolicyStatus",
     "ActiveTarget",
     "AddressType",
     "AgentSession",
@@ -120,15 +146,20 @@ __all__ = [
     "AgentTokenSpec",
     "AgentTokenStatus",
     "AllowedNamespaces",
+    "ApiKeys",
     "AppProtocol",
+    "Authorization",
     "Autoscaling",
+    "BasicAuth",
     "Certificate",
     "CertificateType",
     "ClaimRef",
+    "ClaimRule",
     "ClientNetwork",
     "Condition",
     "ConditionStatus",
     "Connection",
+    "DefaultVerdict",
     "Definition",
     "Deployment",
     "DeploymentType",
@@ -151,12 +182,14 @@ __all__ = [
     "HostType",
     "HostVerification",
     "Http3",
+    "IpRanges",
     "Judgement",
     "LabelSelector",
     "Listeners",
     "LocalRef",
     "Location",
     "ManagedDeployment",
+    "NamespacedRef",
     "NamespacesFrom",
     "ObjectInvalid",
     "ObjectMeta",
@@ -193,6 +226,7 @@ __all__ = [
     "Timeouts",
     "Traffic",
     "Tunnel",
+    "TunnelAccess",
     "TunnelSpec",
     "TunnelStatus",
     "TunnelTLS",

@@ -91,7 +91,7 @@ class Certificate(Choice):
 
 
 class AllowedNamespaces(Choice):
-    """Which namespaces may use the fleet."""
+    """Which namespaces may use it."""
 
     discriminator = "from_"
     choices: ClassVar[Members] = {
@@ -106,7 +106,7 @@ class AllowedNamespaces(Choice):
     """Labels of the Namespace objects."""
 
     def allows(self, namespace_labels: dict[str, str]) -> bool:
-        """Say whether a namespace with these labels may use the fleet."""
+        """Say whether a namespace with these labels may use it."""
         match self.from_:
             case NamespacesFrom.ALL:
                 return True

@@ -76,6 +76,13 @@ class LocalRef(Model):
     """Name of the object."""
 
 
+class NamespacedRef(LocalRef):
+    """A reference to an object of a known kind, here or in another namespace."""
+
+    namespace: DnsLabel | None = None
+    """Its namespace; absent: this object's."""
+
+
 # --- selectors -------------------------------------------------------------------------------------------------------
 class SelectorOperator(StrEnum):
     """How an expression compares."""

@@ -15,6 +15,7 @@ from hawse_api.v1alpha1.meta import (
     DnsLabel,
     Duration,
     LocalRef,
+    NamespacedRef,
     Resource,
     ResourceStatus,
     ShortName,
@@ -130,6 +131,14 @@ class Traffic(Model):
     HAWSE-1010, or a reset."""
 
 
+class TunnelAccess(Model):
+    """Who may visit."""
+
+    policy_ref: NamespacedRef
+    """An AccessPolicy; one of another namespace has to allow this one (spec.allowedNamespaces). While it is not there
+    or cannot be enforced, visitors get 503 HAWSE-1020."""
+
+
 class RegionWeight(Model):
     """A region and its share."""
 
@@ -197,6 +206,11 @@ class TunnelSpec(Model):
             ),
         ),
         Rule(
+            cel="!has(self.access) || self.protocol == 'HTTP'",
+            message="access is for HTTP tunnels: other visitors bring nothing that a policy could check",
+            holds=lambda spec: spec.access is None or spec.protocol is Protocol.HTTP,
+        ),
+        Rule(
             cel="!has(self.standby) || !has(self.standby.target.agent) || !has(self.target.agent) || "
             "self.standby.target.agent.tokenRef.name != self.target.agent.tokenRef.name",
             message="the agents of the standby need an AgentToken of their own",
@@ -226,6 +240,8 @@ class TunnelSpec(Model):
     """A second target, which answers while the first does not: a laptop for a cloud region, or the reverse."""
     placement: Placement | None = None
     """To which regions DNS leads visitors; absent: all of the fleet, by the weights of its ExitNodes."""
+    access: TunnelAccess | None = None
+    """Who may visit; absent: everybody who knows the name."""
     traffic: Traffic = Traffic()
     """How requests are treated on their way."""
     reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN

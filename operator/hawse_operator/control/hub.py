@@ -144,9 +144,9 @@ def hash_object(obj: ir_pb2.Object) -> str:
     return hashlib.sha256(obj.SerializeToString(deterministic=True)).hexdigest()
 
 
-def hash_material(chain_pem: bytes, key_pem: bytes) -> str:
-    """Hex SHA-256 of a certificate and its key (control.proto, Material)."""
-    return hashlib.sha256(chain_pem + key_pem).hexdigest()
+def hash_material(*parts: bytes) -> str:
+    """Hex SHA-256 of a certificate and its key, or of other secret bytes (control.proto, Material)."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _ignore(_change: Change) -> None:
@@ -190,13 +190,12 @@ class Hub:
 
     def put_certificate(self, fleet: str, id: str, chain_pem: bytes, key_pem: bytes) -> None:  # noqa: A002
         """Give all exit nodes of the fleet a certificate with its key; `id` is "certificate/<name>"."""
-        state = self._fleet(fleet)
-        material = control_pb2.Material(
-            id=id, sha256=hash_material(chain_pem, key_pem), chain_pem=chain_pem, key_pem=key_pem
-        )
-        if state.desired.put_material(material):
-            for outbox in state.outboxes():
-                outbox.mark(MATERIAL + id)
+        digest = hash_material(chain_pem, key_pem)
+        self._put(fleet, control_pb2.Material(id=id, sha256=digest, chain_pem=chain_pem, key_pem=key_pem))
+
+    def put_material(self, fleet: str, id: str, data: bytes) -> None:  # noqa: A002
+        """Give all exit nodes of the fleet secret bytes that are no certificate."""
+        self._put(fleet, control_pb2.Material(id=id, sha256=hash_material(data), data=data))
 
     def complete(self, fleet: str) -> None:
         """The fleet's first snapshot is whole: from now on exit nodes get EndOfSnapshot. Idempotent."""
@@ -347,6 +346,12 @@ class Hub:
                     self._drop_sessions(fleet, node)
 
     # --- inside ------------------------------------------------------------------------------------------------------
+    def _put(self, fleet: str, material: control_pb2.Material) -> None:
+        state = self._fleet(fleet)
+        if state.desired.put_material(material):
+            for outbox in state.outboxes():
+                outbox.mark(MATERIAL + material.id)
+
     def _fleet(self, name: str) -> _Fleet:
         return self._fleets.setdefault(name, _Fleet())
 

@@ -42,7 +42,8 @@ FLEETS = _hawse("fleets", "Fleet", namespaced=False)
 RESERVATIONS = _hawse("subdomainreservations", "SubdomainReservation", namespaced=False)
 AGENT_TOKENS = _hawse("agenttokens", "AgentToken", namespaced=True)
 AGENT_SESSIONS = _hawse("agentsessions", "AgentSession", namespaced=True)
-HAWSE = (FLEETS, EXIT_NODES, RESERVATIONS, AGENT_TOKENS, TUNNELS, AGENT_SESSIONS)
+ACCESS_POLICIES = _hawse("accesspolicies", "AccessPolicy", namespaced=True)
+HAWSE = (FLEETS, EXIT_NODES, RESERVATIONS, AGENT_TOKENS, ACCESS_POLICIES, TUNNELS, AGENT_SESSIONS)
 """Our kinds, in the order in which a new leader reconciles them."""
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)

@@ -38,8 +38,8 @@ def decide_serving(
 
 
 Named = tuple[str, ...]
-"""What a spec leads to, as far as it can be read: the port that was asked for, and of each target its type and the
-AgentToken."""
+"""What a spec leads to, as far as it can be read: the port that was asked for, of each target its type and the
+AgentToken, and who may come in."""
 
 
 def named(spec: Mapping[str, Any]) -> Named:
@@ -47,14 +47,17 @@ def named(spec: Mapping[str, Any]) -> Named:
     found = [str(spec.get("port"))]
     for target in (_at(spec, "target"), _at(_at(spec, "standby"), "target")):
         found += [str(target.get("type")), str(_at(_at(target, "agent"), "tokenRef").get("name"))]
+    access = spec.get("access")  # also what is no policy: whoever wrote it meant to keep people out
+    policy = _at(_at(spec, "access"), "policyRef")
+    found += [str(access is not None), str(policy.get("namespace")), str(policy.get("name"))]
     return tuple(found)
 
 
 def keeps_last_good(last: Named | None, now: Named) -> bool:
     """Whether a Tunnel whose spec cannot be read keeps its last good form.
 
-    It does if it still names the same AgentTokens and the same port. Host and Fleet are immutable; the namespace cannot
-    change. `last` None: there is no last good form.
+    It does if it still names the same AgentTokens, AccessPolicy and port. Host and Fleet are immutable; the namespace
+    cannot change. `last` None: there is no last good form.
     """
     return last is not None and last == now
 

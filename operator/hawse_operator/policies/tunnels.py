@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from hawse_api import names, v1alpha1
-from hawse_operator.policies import facts, hosts, targets, violations
+from hawse_operator.policies import access, facts, hosts, targets, violations
 from hawse_operator.policies.violations import Violation
 
 
@@ -31,6 +31,8 @@ class TunnelInput:
     """Those of all Fleets."""
     proof: hosts.Proof | None = None
     """Of a name outside them."""
+    policies: tuple[access.Named, ...] = ()
+    """AccessPolicies that all have to let a visitor in."""
     regions: tuple[str, ...] = ()
     """Regions of the Fleet's ExitNodes; looked up only for a Tunnel with a placement."""
 
@@ -49,8 +51,21 @@ def violations_of_tunnel(given: TunnelInput) -> tuple[Violation, ...]:
 
 
 def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
-    """Why the target leads nowhere. With a standby that does not the Tunnel is served all the same."""
-    return _violations_of_target(given, given.primary)
+    """Why the target leads nowhere, or nobody may come in. With a bad standby the Tunnel is served all the same."""
+    return (*_violations_of_target(given, given.primary), *violations_of_access(given))
+
+
+def violations_of_access(given: TunnelInput) -> tuple[Violation, ...]:
+    """Which access policies are not there, or do not let this namespace use them."""
+    found = (access.may_be_named(named, given.tunnel.namespace, given.namespace) for named in given.policies)
+    return tuple(violation for violation in found if violation is not None)
+
+
+def violations_of_enforcing(given: TunnelInput) -> tuple[Violation, ...]:
+    """Which access policies refuse everybody. The Tunnel is served all the same: exit nodes say why."""
+    if violations_of_access(given):
+        return ()
+    return tuple(violation for named in given.policies if (violation := access.is_enforceable(named)) is not None)
 
 
 def violations_of_standby(given: TunnelInput) -> tuple[Violation, ...]:

@@ -52,7 +52,7 @@ class AgentTokenReconciler:
             return None
         self._publish(key, token)
         state, version = await self._issue(token)
-        context.secret_versions.saw(key, version)
+        context.secret_versions.saw(key, {secrets.token_secret_name(token.name): version})
         if state.expires_at is None or state.is_expired:
             return None
         return max(1.0, (state.expires_at - context.now).total_seconds())

@@ -15,7 +15,7 @@ from hawse_operator.k8s import resources
 from hawse_operator.manifests import metadata
 from hawse_operator.policies import facts, fleets
 from hawse_operator.reconcile.cache import Key, key_of
-from hawse_operator.reconcile.world import World, tokens_named
+from hawse_operator.reconcile.world import World, policies_named, tokens_named
 
 JsonObject = dict[str, Any]
 SOON_S = 0.1
@@ -54,11 +54,14 @@ def of_object(
         case resources.TUNNELS:
             yield from _of_tunnel(resource, old, new)
             yield from _of_placement(old, new)
+            yield from _of_access(old, new)
         case resources.RESERVATIONS if _spec_changed(old, new):
             yield from _waiting_for(world, body)
             yield from _of_port(world, body)
         case resources.AGENT_TOKENS if _spec_changed(old, new):
             yield from _tunnels(world, "token", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")
+        case resources.ACCESS_POLICIES if _spec_changed(old, new) or _ready(old) != _ready(new):
+            yield from _tunnels(world, "access", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")
         case resources.FLEETS if _spec_changed(old, new):
             yield from _of_fleet(world, body)
         case resources.EXIT_NODES if _spec_changed(old, new) or _addresses(old) != _addresses(new):
@@ -104,6 +107,18 @@ def _of_placement(old: JsonObject | None, new: JsonObject | None) -> Iterator[Wa
         yield Key(DNS, "", str(spec.get("fleetName", "default"))), SOON_S
 
 
+def _of_access(old: JsonObject | None, new: JsonObject | None) -> Iterator[Wake]:
+    """Policies that the Tunnel named or names: the fleets that need them turned."""
+    if _spec_changed(old, new):
+        for namespace, name in {*policies_named(old or {}), *policies_named(new or {})}:
+            yield Key(resources.ACCESS_POLICIES.plural, namespace, name), SOON_S
+
+
+def _ready(body: JsonObject | None) -> object:
+    conditions = ((body or {}).get("status") or {}).get("conditions") or ()
+    return [(one.get("status"), one.get("reason")) for one in conditions if one.get("type") == names.Condition.READY]
+
+
 def _placement(body: JsonObject | None) -> object:
     placement = ((body or {}).get("spec") or {}).get("placement")
     if body is None or not placement or "deletionTimestamp" in body["metadata"]:
@@ -127,11 +142,15 @@ def _of_fleet(world: World, body: JsonObject) -> Iterator[Wake]:
         (key_of(resources.EXIT_NODES, item), SOON_S) for item in world.cache[resources.EXIT_NODES].select("fleet", name)
     )
     yield from _all(world, resources.AGENT_TOKENS, SOON_S)
+    yield from _all(world, resources.ACCESS_POLICIES, SOON_S)
     yield from _tunnels(world, "fleet", name)
 
 
 def _of_namespace(world: World, name: str) -> Iterator[Wake]:
     yield from _tunnels(world, "namespace", name)
+    for tunnel in world.cache[resources.TUNNELS].select("namespace", name):
+        for namespace, policy in policies_named(tunnel):
+            yield Key(resources.ACCESS_POLICIES.plural, namespace, policy), SOON_S
     yield from (
         (key_of(resources.AGENT_TOKENS, item), SOON_S)
         for item in world.cache[resources.AGENT_TOKENS].select("namespace", name)
@@ -187,6 +206,10 @@ def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:
                 kind, _, uid = key.partition("/")
                 if kind == "tunnel":
                     yield from _tunnels(world, "uid", uid)
+                elif kind == "access":
+                    for policy in world.cache[resources.ACCESS_POLICIES].select("uid", uid):
+                        owner = f"{policy['metadata'].get('namespace', '')}/{policy['metadata']['name']}"
+                        yield from _tunnels(world, "access", owner)
         case control_hub.NodesChanged(fleet):
             for body in world.cache[resources.EXIT_NODES].select("fleet", fleet):
                 yield key_of(resources.EXIT_NODES, body), SOON_S

@@ -21,6 +21,7 @@ from hawse_operator.control.rotation import Rotation
 from hawse_operator.k8s import client as k8s_client
 from hawse_operator.k8s import events, resources
 from hawse_operator.reconcile import (
+    access_policies,
     agent_sessions,
     agent_tokens,
     authority,
@@ -53,7 +54,7 @@ RECONCILE_TIMEOUT_S = 60.0
 """One run, all its requests and their retries together."""
 RESYNC_SPREAD_S = 20.0
 """A resync goes through everything over this time instead of at once."""
-PUBLISHED = (resources.FLEETS, resources.AGENT_TOKENS, resources.TUNNELS)
+PUBLISHED = (resources.FLEETS, resources.AGENT_TOKENS, resources.ACCESS_POLICIES, resources.TUNNELS)
 """Kinds that exit nodes hold: all of them must have been gone through before a snapshot is whole."""
 
 
@@ -86,6 +87,7 @@ def reconcilers(context: Context) -> dict[str, Reconciler]:
         resources.EXIT_NODES.plural: exitnodes.ExitNodeReconciler(context),
         resources.RESERVATIONS.plural: reservations.ReservationReconciler(context),
         resources.AGENT_TOKENS.plural: agent_tokens.AgentTokenReconciler(context),
+        resources.ACCESS_POLICIES.plural: access_policies.AccessPolicyReconciler(context),
         resources.TUNNELS.plural: tunnels.TunnelReconciler(context),
         resources.AGENT_SESSIONS.plural: agent_sessions.AgentSessionReconciler(context),
         dependents.NODES: nodes.NodesReconciler(context),
@@ -120,7 +122,7 @@ class Term:
             settings=process.settings,
             look_ups=LookUps(Resolver(process.settings.resolvers), self._queue.add, utc_now),
             rotation=await self._patiently(self._authority),
-            secret_versions=SecretVersions(process.cache[resources.AGENT_TOKENS], process.client, self._queue),
+            secret_versions=SecretVersions(process.client, self._queue),
             settles_at=utc_now() + SETTLES_AFTER,
         )
         await self._patiently(self._list)

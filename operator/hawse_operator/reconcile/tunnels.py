@@ -17,7 +17,7 @@ from hawse_operator.dns import standing as standings
 from hawse_operator.k8s.resources import AGENT_TOKENS, TUNNELS
 from hawse_operator.policies import claims, hosts, readiness, serving, tunnels, violations
 from hawse_operator.policies.serving import Serving
-from hawse_operator.reconcile import claiming, hostnames, ports, targets, tunnel_certificates
+from hawse_operator.reconcile import access_policies, claiming, hostnames, ports, targets, tunnel_certificates
 from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.certificates import Certificate
 from hawse_operator.reconcile.context import Context
@@ -91,7 +91,11 @@ class TunnelReconciler:
         )
         certificate = await tunnel_certificates.read(context, tunnel, given.hostname)
         self._publish(key, given, claim, decided, certificate)
-        not_placed = (*tunnels.violations_of_standby(given), *tunnels.violations_of_placement(given))
+        not_placed = (
+            *tunnels.violations_of_standby(given),
+            *tunnels.violations_of_placement(given),
+            *tunnels.violations_of_enforcing(given),
+        )
         judgements = self._judge(given, claim, decided, not_accepted, (*not_resolved, *not_placed), certificate)
         await self._write(given, claim, judgements)
         due = [context.settling_s] if context.settling_s else []
@@ -127,6 +131,7 @@ class TunnelReconciler:
             hostname=hostname,
             domains=tuple(other.spec.domain for other in world.fleets().values()),
             proof=proof,
+            policies=access_policies.named_by(world, tunnel),
             regions=world.regions(tunnel.spec.fleet_name) if tunnel.spec.placement else (),
         )
 
@@ -174,12 +179,21 @@ class TunnelReconciler:
         if decided is Serving.OPEN and (found := targets.for_exit_nodes(given)) is not None:
             target, standby = found
             obj = translate.translate_tunnel(
-                tunnel, hostname=hostname, target=target, standby=standby, generation=claim.generation
+                tunnel,
+                hostname=hostname,
+                target=target,
+                standby=standby,
+                generation=claim.generation,
+                access=[named.policy.uid for named in given.policies if named.policy is not None],
             )
             leads_to = serving.named(tunnel.spec.dump())
         else:
             obj = translate.translate_closed_tunnel(
-                tunnel, hostname=hostname, generation=claim.generation, is_suspended=decided is Serving.SUSPENDED
+                tunnel,
+                hostname=hostname,
+                generation=claim.generation,
+                is_suspended=decided is Serving.SUSPENDED,
+                lacks_policy=bool(tunnels.violations_of_access(given)),
             )
         self._published[key] = Published(given.fleet.name, tunnel.uid, obj, leads_to)
         self._context.hub.publish(given.fleet.name, obj)
@@ -239,8 +253,9 @@ class TunnelReconciler:
             message = "spec.suspend is true: the name is held, visitors get 503 HAWSE-1008. Set it to false to serve."
             return v1alpha1.judge(Condition.PROGRAMMED, False, Reason.SUSPENDED, message)
         context, fleet = self._context, given.tunnel.spec.fleet_name
+        keys = [translate.tunnel_key(given.tunnel.uid), *access_policies.keys_of(given.policies)]
         judgement = readiness.judge_programmed(
-            context.world.acks(fleet, translate.tunnel_key(given.tunnel.uid)),
+            [ack for key in keys for ack in context.world.acks(fleet, key)],
             is_desired=decided is Serving.OPEN,
             fleet=fleet,
             settling=context.settling_s > 0,

@@ -14,7 +14,7 @@ from hawse_operator.control.hub import Hub, SessionView
 from hawse_operator.dns import weights
 from hawse_operator.k8s import resources
 from hawse_operator.manifests import metadata, services
-from hawse_operator.policies import exitnodes, facts, hosts
+from hawse_operator.policies import access, exitnodes, facts, hosts
 from hawse_operator.policies import fleets as fleet_policies
 from hawse_operator.reconcile.cache import Cache, IndexFn, Key, version_of
 
@@ -73,6 +73,12 @@ def tokens_named(tunnel: Mapping[str, Any]) -> list[str]:
     return [token for path in TUNNEL_TOKENS if (token := _at(_spec(tunnel), *path))]
 
 
+def policies_named(tunnel: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Namespace and name of the AccessPolicy that a Tunnel names, also an invalid one."""
+    name = _at(_spec(tunnel), "access", "policyRef", "name")
+    return [(_at(_spec(tunnel), "access", "policyRef", "namespace") or _namespace(tunnel), name)] if name else []
+
+
 INDEXES: dict[str, dict[str, IndexFn]] = {
     resources.TUNNELS.plural: {
         "uid": lambda body: [_at(body, "metadata", "uid")],
@@ -81,6 +87,7 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
         "placed": lambda body: [_at(_spec(body), "fleetName")] if _spec(body).get("placement") else [],
         "host": lambda body: [_host_index(body)],
         "token": lambda body: [f"{_namespace(body)}/{token}" for token in tokens_named(body)],
+        "access": lambda body: [f"{namespace}/{name}" for namespace, name in policies_named(body)],
         "token_fleet": lambda body: [
             f"{_namespace(body)}/{token}/{_at(_spec(body), 'fleetName')}" for token in tokens_named(body)
         ],
@@ -89,6 +96,7 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
         "uid": lambda body: [_at(body, "metadata", "uid")],
         "namespace": lambda body: [_namespace(body)],
     },
+    resources.ACCESS_POLICIES.plural: {"uid": lambda body: [_at(body, "metadata", "uid")]},
     resources.RESERVATIONS.plural: {
         "namespace": lambda body: [_at(_spec(body), "claimRef", "namespace")],
         "owner": lambda body: [_owner_of_name(body)],
@@ -176,6 +184,21 @@ class World:
         """An AgentToken by its UID, which is also its token id."""
         bodies = self.cache[resources.AGENT_TOKENS].select("uid", uid)
         return next(iter(self._valid(v1alpha1.AgentToken, resources.AGENT_TOKENS, bodies)), None)
+
+    def access_policy(self, namespace: str, name: str) -> v1alpha1.AccessPolicy | None:
+        """An AccessPolicy."""
+        return self.find(v1alpha1.AccessPolicy, resources.ACCESS_POLICIES, namespace, name)
+
+    def fleets_of_policy(self, policy: v1alpha1.AccessPolicy) -> set[str]:
+        """Fleets of the Tunnels that name a policy and may."""
+        found: set[str] = set()
+        for body in self.cache[resources.TUNNELS].select("access", f"{policy.namespace}/{policy.name}"):
+            fleet, namespace = self.fleets().get(_at(_spec(body), "fleetName")), self.namespace(_namespace(body))
+            if fleet is None or namespace is None or not fleet.spec.allowed_namespaces.allows(dict(namespace.labels)):
+                continue
+            if access.allows(policy, namespace.name, namespace.labels):
+                found.add(fleet.name)
+        return found
 
     def tunnel(self, namespace: str, name: str) -> v1alpha1.Tunnel | None:
         """A Tunnel."""

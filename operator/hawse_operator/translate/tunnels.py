@@ -3,11 +3,14 @@
 Whether a Tunnel is open is decided in policies.serving; whether it holds its name, in policies.claims.
 """
 
+from collections.abc import Sequence
+
 from hawse_api import names, v1alpha1
 from hawse_api.ir import ir_pb2
 from hawse_operator.translate import targets
 
 CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
+ACCESS_UNAVAILABLE = names.BY_NAME["ACCESS_UNAVAILABLE"]
 
 
 def tunnel_key(uid: str) -> str:
@@ -35,8 +38,12 @@ def translate_tunnel(
     target: targets.Target,
     standby: targets.Target | None = None,
     generation: int,
+    access: Sequence[str] = (),
 ) -> ir_pb2.Object:
-    """The Tunnel as it is served; `standby` None: there is none, or what it would lead to is not there."""
+    """The Tunnel as it is served; `standby` None: there is none, or what it would lead to is not there.
+
+    `access`: UIDs of policies.
+    """
     result = _base(tunnel, hostname, generation)
     targets.set_target(result.tunnel, target)
     if tunnel.spec.standby is not None and standby is not None:
@@ -49,21 +56,27 @@ def translate_tunnel(
     timeouts = traffic.timeouts
     result.tunnel.timeouts.request_ms = targets.milliseconds(timeouts.request)
     result.tunnel.timeouts.idle_ms = targets.milliseconds(timeouts.idle)
+    if access:
+        result.tunnel.access_policy_uids.extend(access)
+        result.tunnel.required_features.append(names.FEATURE_ACCESS)
     return result
 
 
 def translate_closed_tunnel(
-    tunnel: v1alpha1.Tunnel, *, hostname: str, generation: int, is_suspended: bool
+    tunnel: v1alpha1.Tunnel, *, hostname: str, generation: int, is_suspended: bool, lacks_policy: bool = False
 ) -> ir_pb2.Object:
-    """The Tunnel as it is refused.
+    """The Tunnel as it is refused; `lacks_policy`: because there is no access policy to enforce.
 
     The words are for visitors: they name neither the reason in the cluster nor other tenants.
     """
     result = _base(tunnel, hostname, generation)
-    result.tunnel.closed.code = CLOSED.code
-    result.tunnel.closed.message = (
-        "Its owner has suspended it." if is_suspended else "Its owner has to mend its configuration."
-    )
+    closed = result.tunnel.closed
+    if is_suspended:
+        closed.code, closed.message = CLOSED.code, "Its owner has suspended it."
+    elif lacks_policy:
+        closed.code, closed.message = ACCESS_UNAVAILABLE.code, "Its access policy is not there."
+    else:
+        closed.code, closed.message = CLOSED.code, "Its owner has to mend its configuration."
     return result
 
 

@@ -1,7 +1,8 @@
 """Resources in, IR out, as its JSON. HAWSE_REGEN=1 rewrites the second; review it like code.
 
-A case is a Fleet, an AgentToken, Tunnels that hold their names, and Pods of its exit nodes, if there are some;
-`holderGeneration` and `serving` (OPEN, CLOSED, SUSPENDED) stand for what the policies decided.
+A case is a Fleet, an AgentToken, Tunnels that hold their names, AccessPolicies and Pods of its exit nodes, if there
+are some; `holderGeneration`, `serving` (OPEN, CLOSED, SUSPENDED), `lacksPolicy` and `broken` stand for
+what the policies decided.
 """
 
 import os
@@ -17,7 +18,7 @@ from hawse_api.ir import ir_pb2
 from hawse_operator.policies import facts, hosts, ports
 from hawse_operator.policies.serving import Serving
 from hawse_operator.reconcile.peers import list_peers
-from hawse_operator.translate import agent_tokens, fleets, targets, tunnels
+from hawse_operator.translate import access, agent_tokens, fleets, targets, tunnels
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*.in.yaml"))
@@ -27,6 +28,8 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
     fleet = v1alpha1.Fleet.from_object(case["fleet"])
     token = v1alpha1.AgentToken.from_object(case["token"])
     result = [fleets.translate_fleet(fleet), agent_tokens.translate_agent_token(token)]
+    policies = {body["metadata"]["name"]: v1alpha1.AccessPolicy.from_object(body) for body in case.get("policies", ())}
+    result += [access.translate_policy(policy, broken=case.get("broken", "")) for policy in policies.values()]
     for body in case["tunnels"]:
         tunnel = v1alpha1.Tunnel.from_object(body)
         hostname, generation = hosts.hostname_of(tunnel, fleet.spec.domain), case.get("holderGeneration", 1)
@@ -40,14 +43,23 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
             standby = target_of(spare.target, "t-2", is_tcp=is_tcp) if spare else None
             result.append(
                 tunnels.translate_tunnel(
-                    tunnel, hostname=hostname, target=target, standby=standby, generation=generation
+                    tunnel,
+                    hostname=hostname,
+                    target=target,
+                    standby=standby,
+                    generation=generation,
+                    access=[policies[tunnel.spec.access.policy_ref.name].uid] if tunnel.spec.access else (),
                 )
             )
         else:
             suspended = serving is Serving.SUSPENDED
             result.append(
                 tunnels.translate_closed_tunnel(
-                    tunnel, hostname=hostname, generation=generation, is_suspended=suspended
+                    tunnel,
+                    hostname=hostname,
+                    generation=generation,
+                    is_suspended=suspended,
+                    lacks_policy=case.get("lacksPolicy", False),
                 )
             )
     result += list_peers(map(facts.read_pod, case.get("pods", ())), fleet.spec.domain)

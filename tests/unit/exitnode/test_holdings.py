@@ -3,7 +3,7 @@
 import pytest
 
 from hawse_api.ir import control_pb2, ir_pb2
-from hawse_exitnode.holdings import Held, Holdings
+from hawse_exitnode.holdings import Held, Holdings, must_close
 
 
 class Plane:
@@ -32,6 +32,10 @@ class Plane:
             return "not a certificate"
         self.certificates[id] = chain_pem
         return ""
+
+    def put_material(self, id: str, data: bytes) -> str:  # noqa: A002
+        self.log.append(f"material {id}")
+        return "not readable" if data == b"bad" else ""
 
 
 def tunnel(hostname: str = "shop.example.com", **fields: object) -> ir_pb2.Object:
@@ -137,13 +141,50 @@ def test_a_refused_certificate_leaves_the_last_good_one(holdings: Holdings, plan
     assert holdings.have() == {"material/certificate/a": "m1"}
 
 
+def access(name: str = "staff") -> ir_pb2.Object:
+    return ir_pb2.Object(key="access/p1", access=ir_pb2.AccessPolicy(uid="p1", name=name))
+
+
+def test_a_policy_that_was_refused_is_held_as_it_is_now_and_asked_for_again(holdings: Holdings, plane: Plane) -> None:
+    holdings.upsert(access(), "h1")
+    plane.apply = lambda _obj: "no network"  # type: ignore[method-assign]
+    assert holdings.upsert(access("changed"), "h2") == control_pb2.Ack(key="access/p1", hash="h2", error="no network")
+    assert holdings.objects["access/p1"] == Held(access("changed"), ""), "the old form would come back with a restart"
+    assert holdings.have() == {}
+
+
+def test_secret_bytes_that_cannot_be_read_count_as_they_are(holdings: Holdings) -> None:
+    secret = control_pb2.Material(id="access/p1/basic", sha256="m2", data=b"bad")
+    ack = holdings.put_material(secret)
+    assert (ack.key, ack.error) == ("material/access/p1/basic", "not readable")
+    assert holdings.have() == {"material/access/p1/basic": "m2"}
+
+
+def test_a_refused_edit_of_who_may_come_in_closes_the_tunnel() -> None:
+    edited = tunnel("bad.example.com")
+    edited.tunnel.access_policy_uids.append("p1")
+    assert must_close(Held(tunnel("bad.example.com"), "h1"), edited)
+    assert not must_close(Held(edited, "h1"), edited)
+
+
 def test_what_was_kept_is_applied_in_the_safe_order(holdings: Holdings, plane: Plane) -> None:
     fleet = ir_pb2.Object(key="fleet", fleet=ir_pb2.Fleet(name="default"))
     token = ir_pb2.Object(key="token/t1", token=ir_pb2.AgentToken(uid="t1"))
-    kept = {"tunnel/1": Held(tunnel(), "h1"), "token/t1": Held(token, "h2"), "fleet": Held(fleet, "h3")}
+    kept = {
+        "tunnel/1": Held(tunnel(), "h1"),
+        "access/p1": Held(access(), "h0"),
+        "token/t1": Held(token, "h2"),
+        "fleet": Held(fleet, "h3"),
+    }
     assert holdings.restore(kept, [material()], term=7) == []
-    assert plane.log == ["certificate certificate/a", "apply fleet", "apply token/t1", "apply tunnel/1"]
-    assert (holdings.term, len(holdings.have())) == (7, 4)
+    assert plane.log == [
+        "certificate certificate/a",
+        "apply fleet",
+        "apply token/t1",
+        "apply access/p1",
+        "apply tunnel/1",
+    ]
+    assert (holdings.term, len(holdings.have())) == (7, 5)
 
 
 def test_replacing_everything_removes_the_rest_and_names_what_is_refused(holdings: Holdings, plane: Plane) -> None:

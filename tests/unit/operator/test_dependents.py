@@ -24,6 +24,8 @@ RESERVATION = Key("subdomainreservations", "", HOST)
 NODES = Key("nodes", "", "default")
 DNS = Key("dns", "", "default")
 PEERS = Key("peers", "", "default")
+POLICY = Key("accesspolicies", "team-a", "staff")
+GUARDED = Key("tunnels", "team-a", "blog")
 
 
 class FakeQueue:
@@ -82,6 +84,12 @@ CHANGES = [
         id="a token wakes itself and the Tunnels that name it",
     ),
     pytest.param(
+        resources.TUNNELS,
+        objects.tunnel_body("blog", spec={"access": {"policyRef": {"name": "staff"}}}),
+        {GUARDED, POLICY, TOKEN},
+        id="a Tunnel wakes its policy: its fleet may need it",
+    ),
+    pytest.param(
         resources.RESERVATIONS,
         objects.reservation_body(HOST),
         {RESERVATION, TUNNEL},
@@ -134,6 +142,30 @@ def test_a_changed_status_wakes_its_own_object_only(
 ) -> None:
     scene.intake.observe(resource, "MODIFIED", {**changed(body, generation=1), "status": {"conditions": []}})
     assert scene.woken() == {key}
+
+
+def test_a_policy_wakes_the_tunnels_that_name_it_when_it_or_its_readiness_turns(scene: Scene) -> None:
+    policy = objects.policy_body("staff", "security")
+    ref = {"policyRef": {"name": "staff", "namespace": "security"}}
+    named = Key("accesspolicies", "security", "staff")
+    scene.intake.observe(resources.TUNNELS, "ADDED", objects.tunnel_body("blog", spec={"access": ref}))
+    scene.woken()
+    scene.intake.observe(resources.ACCESS_POLICIES, "ADDED", policy)
+    assert scene.woken() == {named, GUARDED}
+    scene.intake.observe(resources.ACCESS_POLICIES, "MODIFIED", changed(policy, resourceVersion="7"))
+    assert scene.woken() == {named, GUARDED}
+    ready = {"conditions": [{"type": "Ready", "status": "False", "reason": "SecretNotFound"}]}
+    scene.intake.observe(resources.ACCESS_POLICIES, "MODIFIED", {**changed(policy), "status": ready})
+    assert scene.woken() == {named, GUARDED}
+    scene.intake.observe(
+        resources.ACCESS_POLICIES, "MODIFIED", {**changed(policy, resourceVersion="11"), "status": {**ready, "x": 1}}
+    )
+    assert scene.woken() == {named}
+    scene.hub.publish("default", ir_pb2.Object(key="access/uid-staff", access=ir_pb2.AccessPolicy(uid="uid-staff")))
+    change = control_hub.AcksChanged("default", frozenset({"access/uid-staff"}))
+    assert {key for key, _ in dependents.of_change(scene.world, change)} == {GUARDED}
+    scene.intake.observe(resources.ACCESS_POLICIES, "DELETED", changed(policy, resourceVersion="12"))
+    assert scene.woken() == {named, GUARDED}
 
 
 def test_what_is_no_news_wakes_nobody(scene: Scene) -> None:

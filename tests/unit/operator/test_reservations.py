@@ -81,7 +81,7 @@ def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], wat
         settings=settings,
         look_ups=LookUps(NoDns(), lambda _key: None, lambda: NOW),
         rotation=Rotation(ca.new_ca(NOW)),
-        secret_versions=SecretVersions(cache[resources.AGENT_TOKENS], api, queue),  # type: ignore[arg-type]  # a fake
+        secret_versions=SecretVersions(api, queue),  # type: ignore[arg-type]  # a fake
         settles_at=NOW,
     )
 

@@ -1,4 +1,4 @@
-"""Somebody's edit of a token's Secret is noticed by its version alone, one request after another."""
+"""Somebody's edit of a Secret that an object names is noticed by its version alone, one request after another."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,8 @@ import contextlib
 import pytest
 
 from hawse_operator import errors
-from hawse_operator.k8s import resources
-from hawse_operator.reconcile.cache import Cache, Key
+from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.secret_versions import SecretVersions
-from support import objects
 
 LAPTOP, CI = Key("agenttokens", "team-a", "laptop"), Key("agenttokens", "team-a", "ci")
 
@@ -45,12 +43,10 @@ class FakeQueue:
 def parts(monkeypatch: pytest.MonkeyPatch) -> tuple[SecretVersions, FakeApi, FakeQueue]:
     monkeypatch.setattr("hawse_operator.reconcile.secret_versions.ROUND_S", 0.01)
     monkeypatch.setattr("hawse_operator.reconcile.secret_versions.LEAST_PAUSE_S", 0.001)
-    store, api, queue = Cache(resources.CACHED, {})[resources.AGENT_TOKENS], FakeApi(), FakeQueue()
-    for key in (LAPTOP, CI):
-        store.put(key, objects.token_body(key.name))
-    versions = SecretVersions(store, api, queue)  # type: ignore[arg-type]  # fakes
-    versions.saw(LAPTOP, "1")
-    versions.saw(CI, "")
+    api, queue = FakeApi(), FakeQueue()
+    versions = SecretVersions(api, queue)  # type: ignore[arg-type]  # fakes
+    versions.saw(LAPTOP, {"laptop-token": "1"})
+    versions.saw(CI, {"ci-token": ""})
     return versions, api, queue
 
 
@@ -76,6 +72,22 @@ async def test_another_version_wakes_its_token(parts: tuple[SecretVersions, Fake
     api.versions["laptop-token"] = version
     await look_twice(versions, api)
     assert set(queue.keys) == {LAPTOP}
+
+
+async def test_an_object_that_names_two_secrets_is_woken_by_either(
+    parts: tuple[SecretVersions, FakeApi, FakeQueue],
+) -> None:
+    versions, api, queue = parts
+    staff = Key("accesspolicies", "team-a", "staff")
+    api.versions |= {"users": "1", "keys": "5"}
+    versions.saw(staff, {"users": "1", "keys": "4"})
+    await look_twice(versions, api)
+    assert set(queue.keys) == {staff}
+    versions.saw(staff, {"users": "1"})
+    api.asked.clear()
+    api.twice.clear()
+    await look_twice(versions, api)
+    assert "keys" not in api.asked, "it is named no more"
 
 
 async def test_a_token_that_is_gone_or_was_not_reconciled_yet_is_not_looked_at(

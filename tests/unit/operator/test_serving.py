@@ -49,6 +49,7 @@ def test_a_name_that_is_not_held_is_never_served(
 
 AGENT = {"target": {"type": "Agent", "agent": {"tokenRef": {"name": "a"}}}}
 URL = {"target": {"type": "URL", "url": "https://a.example"}}
+STAFF = {"access": {"policyRef": {"name": "staff"}}}
 
 
 @pytest.mark.parametrize(
@@ -63,9 +64,16 @@ URL = {"target": {"type": "URL", "url": "https://a.example"}}
         (URL, {"target": {"type": "URL", "url": "https://a.example/typo"}}, True),
         (URL, AGENT, False),
         (None, AGENT, False),
+        (AGENT, {**AGENT, "access": {"policyRef": {"name": "staff"}}}, False),
+        (AGENT, {**AGENT, "access": "staff"}, False),
+        (AGENT | STAFF, AGENT | STAFF, True),
+        (AGENT | STAFF, AGENT, False),
+        (AGENT | STAFF, AGENT | {"access": {"policyRef": {"name": "all"}}}, False),
+        (AGENT | STAFF, AGENT | {"access": {"policyRef": {"name": "staff", "namespace": "b"}}}, False),
+        (AGENT | STAFF, AGENT | {"access": {}}, False),
     ],
 )
-def test_an_unreadable_spec_keeps_the_last_good_form_only_with_the_same_token(
+def test_an_unreadable_spec_keeps_the_last_good_form_only_with_the_same_tokens_and_policy(
     last: Any, now: Any, expected: bool
 ) -> None:
     assert keeps_last_good(named(last) if last else None, named(now)) is expected

@@ -13,6 +13,7 @@ use rustls::crypto::aws_lc_rs;
 use tokio::sync::mpsc;
 
 use crate::{
+    access,
     agents::AgentHandshake,
     dial::Dialer,
     listener::{BindError, Listening},
@@ -23,7 +24,7 @@ use crate::{
 const FLEET_KEY: &str = "fleet";
 /// Key of a tunnel's object, before its uid.
 const TUNNEL_PREFIX: &str = "tunnel/";
-/// Key of a certificate, before its id.
+/// Key of a certificate and other secret bytes, before its id.
 const MATERIAL_PREFIX: &str = "material/";
 
 /// What an exit node serves to visitors. Cheap to clone; clones are the same edge.
@@ -71,15 +72,24 @@ impl<D: Dialer> Edge<D> {
                 }
                 self.shared.routes.apply(tunnel)
             }
+            Some(object::Object::Access(policy)) => {
+                if object.key.strip_prefix(access::PREFIX) != Some(policy.uid.as_str()) {
+                    return Err(format!(
+                        "the key {:?} is not that of the access policy {:?}",
+                        object.key, policy.uid
+                    ));
+                }
+                self.shared.access.apply(policy)
+            }
             // Known to the protocol, not to this edge.
-            Some(object::Object::Access(_) | object::Object::Revoked(_)) | None => Err(format!(
+            Some(object::Object::Revoked(_)) | None => Err(format!(
                 "{:?} is of a kind that this exit node doesn't know: update it",
                 object.key
             )),
         }
     }
 
-    /// Removes an object or a certificate by its key; requests that run are finished. Unknown keys are ignored.
+    /// Removes an object or material by its key; requests that run are finished. Unknown keys are ignored.
     pub fn remove(&self, key: &str) {
         if key == FLEET_KEY {
             self.shared.http3_port.store(0, Relaxed);
@@ -87,8 +97,11 @@ impl<D: Dialer> Edge<D> {
             let _ = self.shared.direct.allow(&[]); // nothing to be wrong about
         } else if let Some(uid) = key.strip_prefix(TUNNEL_PREFIX) {
             self.shared.routes.remove(uid);
+        } else if let Some(uid) = key.strip_prefix(access::PREFIX) {
+            self.shared.access.remove(uid);
         } else if let Some(id) = key.strip_prefix(MATERIAL_PREFIX) {
             self.shared.certificates.remove(id);
+            self.shared.access.remove_material(id);
         }
     }
 
@@ -103,6 +116,11 @@ impl<D: Dialer> Edge<D> {
     /// are refused.
     pub fn bind_ports_at(&self, address: IpAddr) {
         self.shared.routes.ports.bind_at(address);
+    }
+
+    /// Installs or replaces secret bytes that are no certificate. The error says why what names them can't be enforced.
+    pub fn put_material(&self, id: &str, data: &[u8]) -> Result<(), String> {
+        self.shared.access.put_material(id, data)
     }
 
     /// Listens for visitors on TCP and, for HTTP/3, on UDP; inside a tokio runtime. Served once the result's `run` is awaited.

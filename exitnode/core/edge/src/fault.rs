@@ -5,6 +5,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use hawse_proto::codes::{self, Code};
+use http::HeaderValue;
 
 use crate::body::BoxError;
 
@@ -14,10 +15,12 @@ pub(crate) struct Fault {
     pub(crate) code: &'static Code,
     /// What to know beyond the code's title, and what to do. For people; may be empty.
     pub(crate) detail: Cow<'static, str>,
-    /// For Retry-After; only sent with 503.
+    /// For Retry-After; only sent with 503 and 401.
     pub(crate) retry_after: Option<Duration>,
     /// The app has certainly seen nothing of the request: whoever has another app may send it there.
     pub(crate) nothing_sent: bool,
+    /// For WWW-Authenticate; with 401.
+    pub(crate) challenges: Vec<HeaderValue>,
 }
 
 impl Fault {
@@ -27,6 +30,7 @@ impl Fault {
             detail: detail.into(),
             retry_after: None,
             nothing_sent: false,
+            challenges: Vec::new(),
         }
     }
 
@@ -35,6 +39,10 @@ impl Fault {
             retry_after: Some(after),
             ..self
         }
+    }
+
+    pub(crate) fn challenge(self, challenges: Vec<HeaderValue>) -> Self {
+        Self { challenges, ..self }
     }
 
     pub(crate) fn before_sending(self) -> Self {

@@ -109,6 +109,28 @@ pub(crate) const STALLED_READERS: usize = 96;
 /// Requests whose bodies apps don't read, at once; one more, and the longest waiting is given up. Each holds about 0.5 MB.
 /// Patience with one is that with a visitor: [`READER_STALL`] and [`READER_MIN_RATE`]. 504, HAWSE-1004.
 pub(crate) const STALLED_UPLOADS: usize = 256;
+/// Bytes of one method's secrets of an access policy (a Secret of Kubernetes has at most as many).
+pub(crate) const ACCESS_MATERIAL_BYTES: usize = 1 << 20;
+/// Users, or API keys, of one access policy.
+pub(crate) const ACCESS_ENTRIES: usize = 10_000;
+/// Verified credentials that are remembered; past it the next is verified with each request.
+pub(crate) const ACCESS_VERIFIED: usize = 4096;
+/// For how long; so long a password is good that is no more.
+pub(crate) const ACCESS_VERIFIED_FOR: Duration = Duration::from_secs(60);
+/// Wrong passwords that one address may send at once; then one more for each [`ACCESS_FAILURE_FORGOTTEN`]. 401 meanwhile.
+pub(crate) const ACCESS_FAILURES: u32 = 10;
+/// See [`ACCESS_FAILURES`].
+pub(crate) const ACCESS_FAILURE_FORGOTTEN: Duration = Duration::from_secs(6);
+/// Addresses of which wrong passwords are counted; past it the one with the fewest is forgotten.
+pub(crate) const ACCESS_ADDRESSES: usize = 4096;
+/// Passwords that are verified at the same time, each on a thread beside the data plane's: 50 ms of a core each.
+pub(crate) const BCRYPT_AT_ONCE: usize = 2;
+/// Passwords that wait for that or run; one more is answered 503, HAWSE-1010. With 50 ms each the last waits 1.6 s.
+pub(crate) const BCRYPT_WAITING: usize = 64;
+/// Least cost of a bcrypt hash that is taken: bcrypt's own bound.
+pub(crate) const BCRYPT_MIN_COST: u32 = 4;
+/// Highest: a second and more of a core; above it one visitor would keep all others waiting.
+pub(crate) const BCRYPT_MAX_COST: u32 = 14;
 /// How often the memory of the process is read, where it has a bound.
 pub(crate) const MEMORY_LOOK: Duration = Duration::from_millis(250);
 /// Percent of the bound from which on new requests are refused (503, HAWSE-1010) and, at each look, a quarter of the answers

@@ -3,7 +3,7 @@
 //! HTML comes from `EdgeOptions.pages` (rendered once by Python) and has the slots `{host}`, `{request_id}` and `{detail}`;
 //! codes without a page get a plain one. Everything put into a slot is escaped. Called by the rescue layer.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hawse_proto::core::EdgeOptions;
@@ -123,9 +123,17 @@ pub(crate) fn respond(fault: &Fault, audience: &Audience, request_id: &str, page
         // for the tunnel, not a request.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if fault.code.status == 503 {
-        let after = fault.retry_after.map_or(30, |after| after.as_secs().max(1));
+    let seconds = |after: Duration| after.as_secs().max(1);
+    let after = match (fault.code.status, fault.retry_after) {
+        (503, after) => Some(after.map_or(30, seconds)),
+        (401, after) => after.map(seconds),
+        _ => None,
+    };
+    if let Some(after) = after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
+    }
+    for challenge in &fault.challenges {
+        headers.append(header::WWW_AUTHENTICATE, challenge.clone());
     }
     response
 }

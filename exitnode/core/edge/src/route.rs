@@ -2,7 +2,7 @@
 //! lock.
 //!
 //! Compiles `ir.Tunnel` (parse, don't validate) and keeps the last good form when an edit is refused, unless owner or
-//! token changed: then the tunnel is closed. Does not open streams; the pools of a tunnel's endpoints live here so that edits keep them.
+//! token changed, or who may come in: then the tunnel is closed. Does not open streams; the pools of a tunnel's endpoints live here so that edits keep them.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,6 +17,7 @@ use hawse_proto::{
 use tokio::sync::Notify;
 
 use crate::{
+    access,
     counters::Counters,
     endpoint::{AppProtocol, Endpoint, Side, Target},
     fault,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Names that `ir.Tunnel.required_features` may hold: a tunnel that needs what an exit node lacks is not served by it.
-pub(crate) const FEATURES: &[&str] = &["tcp/1"];
+pub(crate) const FEATURES: &[&str] = &["tcp/1", access::FEATURE];
 /// A host name is at most this long (RFC 1035).
 const HOST_BYTES: usize = 253;
 
@@ -56,16 +57,20 @@ pub(crate) struct Tunnel {
     pub(crate) closed: Option<Closed>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Gate,
+    /// Policies that all have to let a visitor in.
+    pub(crate) access: Vec<String>,
     owner: Owner,
 }
 
-/// What must not change under a last good form: another owner's visitors would reach this one's app.
+/// What must not change under a last good form: another owner's visitors would reach this one's app, or those whom a new
+/// policy keeps out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owner {
     namespace: String,
     token_uid: String,
     standby_token_uid: String,
     generation: u64,
+    access: Vec<String>,
 }
 
 impl Tunnel {
@@ -263,6 +268,7 @@ fn owner(tunnel: &ir::Tunnel) -> Owner {
             .map(|target| target.token_uid().to_owned())
             .unwrap_or_default(),
         generation: tunnel.holder_generation,
+        access: tunnel.access_policy_uids.clone(),
     }
 }
 
@@ -306,6 +312,9 @@ fn protocol_problems(tunnel: &ir::Tunnel) -> Vec<String> {
     let mut found = Vec::new();
     if tunnel.tcp_port > u16::MAX.into() {
         found.push(format!("{} is not a TCP port", tunnel.tcp_port));
+    }
+    if port(tunnel).is_some() && !tunnel.access_policy_uids.is_empty() {
+        found.push("access policies are enforced for HTTP tunnels only, and a port has none of that".into());
     }
     let is_tcp = |protocol: i32| protocol == i32::from(ir::AppProtocol::Tcp);
     // A closed tunnel leads to no app.
@@ -385,6 +394,7 @@ fn compile(new: ir::Tunnel, (primary, standby): (Endpoint, Option<Standby>), old
         primary,
         standby,
         port: port(&new),
+        access: new.access_policy_uids,
         uid: new.uid,
         hostname: new.hostname,
         certificate_id: Some(new.certificate_id).filter(|id| !id.is_empty()),
@@ -416,6 +426,7 @@ fn shut(old: &Tunnel) -> Tunnel {
         }),
         counters: old.counters.clone(),
         gate: old.gate.clone(),
+        access: old.access.clone(),
         owner: old.owner.clone(),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{
 use http::HeaderValue;
 
 use crate::{
+    access::Access,
     agents::Agents,
     certs::{Certificate, Certificates},
     counters::Totals,
@@ -23,6 +24,7 @@ use crate::{
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) access: Arc<Access>,
     pub(crate) routes: Routes,
     pub(crate) certificates: Certificates,
     pub(crate) totals: Totals,
@@ -41,6 +43,7 @@ pub(crate) struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         Self {
+            access: Arc::default(),
             routes: Routes::default(),
             certificates: Certificates::default(),
             totals: Totals::default(),

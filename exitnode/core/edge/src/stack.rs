@@ -9,8 +9,9 @@ use crate::{
     body::Body,
     dial::Dialer,
     layers::{
-        Boxed, admit::AdmitLayer, body_rate::BodyRateLayer, closed::ClosedLayer, count::CountLayer,
-        rescue::RescueLayer, route::RouteLayer, stamp::StampLayer, strict::StrictLayer, timeouts::TimeoutsLayer,
+        Boxed, access::AccessLayer, admit::AdmitLayer, body_rate::BodyRateLayer, closed::ClosedLayer,
+        count::CountLayer, rescue::RescueLayer, route::RouteLayer, stamp::StampLayer, strict::StrictLayer,
+        timeouts::TimeoutsLayer,
     },
     limits::{self, Limits},
     respond::Pages,
@@ -63,7 +64,7 @@ fn compose<D: Dialer>(
         served_by,
         upstream,
     } = parts;
-    let pressure = shared.pressure.clone();
+    let (pressure, access) = (shared.pressure.clone(), shared.access.clone());
     ServiceBuilder::new()
         // Outermost: pages of the edge carry the request's id like answers of the app.
         .layer(StampLayer { served_by })
@@ -81,6 +82,8 @@ fn compose<D: Dialer>(
         .layer(CountLayer)
         // Before anything that costs: a closed tunnel is answered from memory.
         .layer(ClosedLayer)
+        // Who may come in is known before anything is shared, and before a place at the app is taken.
+        .layer(AccessLayer { access })
         // Above the clocks: waiting for a place is not the app's time. Above body_rate: an unread body is not slow.
         .layer(AdmitLayer {
             patience: limits::TUNNEL_QUEUE_TIMEOUT,
@@ -105,8 +108,8 @@ mod tests {
     use crate::layers::testing::NoDialer;
 
     /// Changing the order is a decision: change this line with it.
-    const ORDER: [&str; 10] = [
-        "Stamp", "Rescue", "Strict", "Route", "Count", "Closed", "Admit", "BodyRate", "Timeouts", "Upstream",
+    const ORDER: [&str; 11] = [
+        "Stamp", "Rescue", "Strict", "Route", "Count", "Closed", "Access", "Admit", "BodyRate", "Timeouts", "Upstream",
     ];
 
     #[tokio::test]
@@ -125,6 +128,6 @@ mod tests {
             .split('<')
             .map(|part| part.rsplit("::").next().unwrap_or(part))
             .collect();
-        assert_eq!(names[..10], ORDER, "{names:?}");
+        assert_eq!(names[..11], ORDER, "{names:?}");
     }
 }

@@ -130,6 +130,27 @@ pub const CONFIGURATION_TOO_OLD: Code = Code {
     title: "This exit node has been without its operator for too long.",
 };
 
+/// This tunnel lets in only visitors who prove who they are.
+pub const UNAUTHENTICATED: Code = Code {
+    number: 1018,
+    status: 401,
+    title: "This tunnel lets in only visitors who prove who they are.",
+};
+
+/// This tunnel does not let you in.
+pub const FORBIDDEN: Code = Code {
+    number: 1019,
+    status: 403,
+    title: "This tunnel does not let you in.",
+};
+
+/// Who may use this tunnel cannot be checked at the moment.
+pub const ACCESS_UNAVAILABLE: Code = Code {
+    number: 1020,
+    status: 503,
+    title: "Who may use this tunnel cannot be checked at the moment.",
+};
+
 /// No exit node could be reached.
 pub const NO_EXIT_NODE: Code = Code {
     number: 2001,
@@ -338,6 +359,9 @@ pub const ALL: &[Code] = &[
     METHOD_NOT_SUPPORTED,
     TARGET_NOT_ALLOWED,
     CONFIGURATION_TOO_OLD,
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    ACCESS_UNAVAILABLE,
     NO_EXIT_NODE,
     VERSION_MISMATCH,
     REVOKED,

@@ -3,6 +3,7 @@
 //! All are always ready: bounds are taken where a request waits or is refused (admit.rs), never by making a visitor's
 //! connection wait.
 
+pub(crate) mod access;
 pub(crate) mod admit;
 pub(crate) mod body_rate;
 pub(crate) mod closed;

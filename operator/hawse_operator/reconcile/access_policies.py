@@ -1,0 +1,146 @@
+"""Reconcile AccessPolicies: read their Secrets, give policy and secrets to the fleets whose Tunnels name it, status.
+
+There is no last good form: whatever is wrong makes the policy refuse everybody. Secrets are read by name and polled
+(secret_versions); exit nodes of fleets without a Tunnel that may name the policy never get them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hawse_api import names, v1alpha1
+from hawse_api.ir import ir_pb2
+from hawse_operator import errors
+from hawse_operator.k8s.resources import ACCESS_POLICIES, SECRETS
+from hawse_operator.manifests import secrets
+from hawse_operator.policies import access, readiness, violations
+from hawse_operator.reconcile.cache import Key
+from hawse_operator.reconcile.context import Context
+from hawse_operator.reconcile.world import World
+from hawse_operator.translate import access as translate
+from hawse_operator.translate import statuses
+
+Condition, Reason = names.Condition, names.Reason
+ACCEPTED = v1alpha1.judge(Condition.ACCEPTED, True, Reason.ACCEPTED)
+BROKEN = "A Secret that it needs is missing or not readable."
+"""What visitors are told; `kubectl describe accesspolicy` says which one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where a policy was published, and what with."""
+
+    uid: str
+    fleets: frozenset[str]
+    methods: frozenset[str]
+
+
+def named_by(world: World, tunnel: v1alpha1.Tunnel) -> tuple[access.Named, ...]:
+    """The policies that count for a Tunnel, as they are found."""
+    if tunnel.spec.access is None:
+        return ()
+    ref = tunnel.spec.access.policy_ref
+    namespace = ref.namespace or tunnel.namespace
+    return (access.Named(namespace, ref.name, world.access_policy(namespace, ref.name)),)
+
+
+def keys_of(named: Sequence[access.Named]) -> list[str]:
+    """Their keys in IR."""
+    return [translate.policy_key(one.policy.uid) for one in named if one.policy is not None]
+
+
+class AccessPolicyReconciler:
+    """Remembers what it published in this term; everything else comes from the world each time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._published: dict[Key, Published] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One AccessPolicy; its Secrets are polled by their versions."""
+        context = self._context
+        body = context.world.cache[ACCESS_POLICIES].get(key)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            self._retract(key)
+            context.secret_versions.forget(key)
+            context.world.forget(key)
+            return None
+        uid = str(body["metadata"]["uid"])
+        try:
+            policy = context.world.parse(v1alpha1.AccessPolicy, key, body)
+        except v1alpha1.ObjectInvalid as problem:
+            fleets = self._published[key].fleets if key in self._published else frozenset()
+            obj = translate.translate_unreadable_policy(uid, key.namespace, key.name)
+            self._publish(key, Published(uid, fleets, frozenset()), obj, {})
+            await context.write_invalid(ACCESS_POLICIES, v1alpha1.AccessPolicy, body, problem)
+            return None
+        prepared = await self._prepare(key, policy)
+        wrong = tuple(one.violation for one in prepared.values() if one.violation is not None)
+        materials = {method: one.material for method, one in prepared.items() if one.violation is None}
+        fleets = frozenset(context.world.fleets_of_policy(policy))
+        obj = translate.translate_policy(policy, broken=BROKEN if wrong else "")
+        self._publish(key, Published(uid, fleets, frozenset(materials)), obj, materials)
+        await self._write(policy, wrong)
+        return None
+
+    # --- Secrets -----------------------------------------------------------------------------------------------------
+    async def _prepare(self, key: Key, policy: v1alpha1.AccessPolicy) -> dict[str, access.Prepared]:
+        """Secret bytes of each method that needs some."""
+        spec, versions, prepared = policy.spec, dict[str, str](), dict[str, access.Prepared]()
+        if spec.basic is not None:
+            secret, versions[spec.basic.secret_ref.name] = await self._read(key.namespace, spec.basic.secret_ref.name)
+            prepared[translate.BASIC] = access.prepare_users(key.namespace, secret)
+        if spec.api_keys is not None:
+            name = spec.api_keys.secret_ref.name
+            secret, versions[name] = await self._read(key.namespace, name)
+            prepared[translate.API_KEYS] = access.prepare_keys(key.namespace, secret)
+        self._context.secret_versions.saw(key, versions)
+        return prepared
+
+    async def _read(self, namespace: str, name: str) -> tuple[access.SecretRead, str]:
+        """A Secret and its version; empty: there is none."""
+        try:
+            body = await self._context.client.get(SECRETS, namespace, name)
+        except errors.NotFound:
+            return access.SecretRead(name, None), ""
+        return access.SecretRead(name, secrets.read_all(body)), str(body["metadata"]["resourceVersion"])
+
+    # --- what exit nodes hold ----------------------------------------------------------------------------------------
+    def _publish(self, key: Key, now: Published, obj: ir_pb2.Object, materials: Mapping[str, bytes]) -> None:
+        """Secrets before the policy that names them; what is held no more goes."""
+        hub, before = self._context.hub, self._published.get(key)
+        if before is not None and before.uid != now.uid:
+            self._retract(key)  # made anew under its old name
+            before = None
+        for fleet in now.fleets:
+            for method, material in materials.items():
+                hub.put_material(fleet, translate.material_id(now.uid, method), material)
+            hub.publish(fleet, obj)
+        if before is not None:
+            for fleet in before.fleets:
+                gone = before.methods - now.methods if fleet in now.fleets else before.methods
+                self._drop(fleet, now.uid, gone, with_policy=fleet not in now.fleets)
+        self._published[key] = now
+        self._context.first_round.done(key)
+
+    def _retract(self, key: Key) -> None:
+        before = self._published.pop(key, None)
+        if before is not None:
+            for fleet in before.fleets:
+                self._drop(fleet, before.uid, before.methods, with_policy=True)
+        self._context.first_round.done(key)
+
+    def _drop(self, fleet: str, uid: str, methods: frozenset[str], *, with_policy: bool) -> None:
+        if with_policy:
+            self._context.hub.retract(fleet, translate.policy_key(uid))
+        for method in methods:
+            self._context.hub.retract(fleet, f"material/{translate.material_id(uid, method)}")
+
+    # --- the status --------------------------------------------------------------------------------------------------
+    async def _write(self, policy: v1alpha1.AccessPolicy, wrong: tuple[violations.Violation, ...]) -> None:
+        resolved = violations.to_judgement(Condition.RESOLVED_REFS, wrong, Reason.RESOLVED)
+        judgements = [ACCEPTED, resolved]
+        ready = readiness.judge_ready(judgements, (Condition.ACCEPTED, Condition.RESOLVED_REFS))
+        new = statuses.build_status(
+            policy.status, [*judgements, ready], {}, generation=policy.generation, now=self._context.now
+        )
+        await self._context.write_status(ACCESS_POLICIES, policy, policy.status, new)
