@@ -37,10 +37,12 @@ from hawse_tunnel.events import LinkDown, LinkUp
 
 logger = logging.getLogger(__name__)
 
-PAUSE_S = 0.02
-"""Sessions that change within it are announced at once."""
-SPACING_S = 0.1
-"""Between two announcements while sessions keep changing: one may stand still for 6 s (the core's FRAMES_TO_SEND)."""
+SPACING_S = 0.02
+"""Between two announcements: what changes within it is told at once. The first change is told without a pause, since an
+agent that moves leaves the other exit node in the next moment ..."""
+MAX_SPACING_S = 0.2
+"""... and the pauses double up to this while changes keep coming: a peer may then stand still for 12 s until as many
+announcements wait for it as the core takes (FRAMES_TO_SEND)."""
 
 
 class Backhaul:

@@ -51,8 +51,8 @@ class Dispatcher:
     ) -> None:
         self._core = core
         self.state = state
-        self.changed = asyncio.Event()
-        """Set when sessions came, changed or went: what agents serve here may be another thing."""
+        self.served = asyncio.Event()
+        """Set when what agents serve here may have changed."""
         self._backhaul = backhaul
         self._relay = relay
         self._targets = core_pb2.Targets()
@@ -91,10 +91,10 @@ class Dispatcher:
 
     def feed(self, event: Event) -> None:
         """One step of the table, carried out at once."""
-        now, before = Moment(time.monotonic(), datetime.now(UTC).timestamp()), self.state.links
+        now = Moment(time.monotonic(), datetime.now(UTC).timestamp())
+        if isinstance(event, LinkClosed):
+            self.served.set()
         self.state, commands = sessions.step(self.state, event, now)
-        if self.state.links is not before:
-            self.changed.set()
         for command in commands:
             self._carry_out(command)
 
@@ -139,6 +139,7 @@ class Dispatcher:
                 self._core.close_link(link, code, reason)
             case Bind(link, tunnel_uids):
                 self._core.bind_link(link, tunnel_uids)
+                self.served.set()
             case Relay(request):
                 if not self._relay(request):
                     self.feed(RelayFailed(request.id))

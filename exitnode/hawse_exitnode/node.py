@@ -178,12 +178,13 @@ class Node:
 
     async def run_announcements(self) -> None:
         """Tell them which tunnels own agents serve, whenever it changes."""
+        served, spacing_s = self.dispatcher.served, backhaul.SPACING_S
         while True:
-            await self.dispatcher.changed.wait()
-            await asyncio.sleep(backhaul.PAUSE_S)
-            self.dispatcher.changed.clear()
+            await served.wait()
+            served.clear()
             self.backhaul.feed(ServingChanged(sessions.serving(self.dispatcher.state)))
-            await asyncio.sleep(backhaul.SPACING_S)
+            await asyncio.sleep(spacing_s)
+            spacing_s = min(2 * spacing_s, backhaul.MAX_SPACING_S) if served.is_set() else backhaul.SPACING_S
 
     def set_stale(self, says: str) -> None:
         """Serve no agent, and tell visitors and agents this; "": serve them again, by the configuration of now."""

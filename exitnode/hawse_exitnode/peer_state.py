@@ -31,7 +31,7 @@ class Limits:
     frames_burst: int = 200
     """Frames of one link at once, then `frames_per_s`: ten times what is said first of MAX_ANNOUNCED tunnels ..."""
     frames_per_s: float = 50.0
-    """... and five times as often as it speaks while thousands of agents come (backhaul.SPACING_S)."""
+    """... and as often as it speaks at most (backhaul.SPACING_S)."""
     refusals_told_every_s: float = 10.0
     """Strangers do not fill the log."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +55,7 @@ class Scene:
 
     async def agent_at(self, *nodes: ExitNodeProcess) -> control.Agent:
         """An agent that serves the tunnel at these."""
-        agent = await self._stack.enter_async_context(control.agent(self.operator, f"agent-{nodes[0].pod}"))
+        agent = await self._stack.enter_async_context(control.agent(self.operator))
         agent.use_certificate(self.token)
         for node in nodes:
             await agent.connect(node, app=self.app, slot=node.pod)
@@ -117,11 +118,59 @@ async def test_a_visitor_is_served_where_the_agent_is_not_and_the_agent_may_move
     await scene.served(far)
 
 
+class Visits:
+    """Somebody at a node who asks without a pause, over a connection that is kept, while inside."""
+
+    def __init__(self, node: ExitNodeProcess) -> None:
+        self.node = node
+        self.seen: Counter[str] = Counter()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Visits":
+        self._task = asyncio.create_task(self._run())
+        await self.more()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def more(self, count: int = 10) -> None:
+        """Until so many more were answered."""
+        wanted = self.seen.total() + count
+        await until(lambda: self.seen.total() >= wanted, SOON_S, lambda: f"visits stand still at {self.seen}")
+
+    async def _run(self) -> None:
+        async with self.node.visitor(SHOP) as http:
+            while True:
+                answer = await http.get("/")
+                self.seen[answer.headers.get("x-hawse-error", str(answer.status_code))] += 1
+                await asyncio.sleep(0.005)
+
+
+async def test_an_agent_that_moves_from_node_to_node_costs_visitors_of_a_third_nothing(scene: Scene) -> None:
+    visited = await scene.add_node("visited", "eu-west")
+    places = [await scene.add_node("first", "eu-west"), await scene.add_node("second", "us-east")]
+    agent = await scene.agent_at()
+    link, _ = await agent.connect(places[0], app=scene.app, slot="0")
+    await scene.reaches(visited, 2)
+    await scene.served(visited)
+    async with Visits(visited) as visits:
+        for number in range(1, 5):
+            newer, _ = await agent.connect(places[number % 2], app=scene.app, slot=str(number))
+            await visits.more()
+            agent.core.close_link(link)
+            link = newer
+            await visits.more()
+    assert set(visits.seen) == {"200"}, visits.seen
+
+
 async def test_an_exit_node_that_is_killed_is_gone_round_and_comes_back_without_the_operator(scene: Scene) -> None:
     visited = await scene.add_node("visited", "eu-west")
     first = await scene.add_node("first", "eu-west")
     second = await scene.add_node("second", "us-east")
-    agent = await scene.agent_at(first, second)
+    await scene.agent_at(first, second)
     for node in scene.nodes:
         await scene.reaches(node, 2)
     await scene.served(visited)
@@ -136,9 +185,6 @@ async def test_an_exit_node_that_is_killed_is_gone_round_and_comes_back_without_
     assert "restored the kept configuration" in first.log
     for node in scene.nodes:
         await scene.reaches(node, 2)
-    await agent.connect(first, app=scene.app, slot="first")
-    await second.end(signal.SIGKILL)
-    await scene.served(visited)
     await visited.end(signal.SIGKILL)
     await visited.start()
     await visited.wait_ready()

@@ -369,13 +369,28 @@ class ExitNodeProcess:
         assert self.process is not None
         return await asyncio.wait_for(self.process.wait(), timeout_s)
 
-    async def visit(self, host: str, path: str = "/", **arguments: Any) -> httpx.Response:
-        """As a visitor who resolved the name to this exit node."""
+    @contextlib.asynccontextmanager
+    async def visitor(self, host: str) -> AsyncIterator[httpx.AsyncClient]:
+        """A client that has resolved the name to this exit node."""
         context = ssl.create_default_context(cadata=self.operator.visitors.ca_pem.decode())
-        url = f"https://{self.host}:{self.https_port}{path}"
-        headers = {"Host": f"{host}:{self.https_port}", **arguments.pop("headers", {})}
-        async with httpx.AsyncClient(verify=context, timeout=10, trust_env=False) as http:
-            return await http.get(url, headers=headers, extensions={"sni_hostname": host}, **arguments)
+
+        async def name_it(request: httpx.Request) -> None:
+            request.extensions = {**request.extensions, "sni_hostname": host}
+
+        async with httpx.AsyncClient(
+            base_url=f"https://{self.host}:{self.https_port}",
+            headers={"Host": f"{host}:{self.https_port}"},
+            verify=context,
+            timeout=10,
+            trust_env=False,
+            event_hooks={"request": [name_it]},
+        ) as http:
+            yield http
+
+    async def visit(self, host: str, path: str = "/", **arguments: Any) -> httpx.Response:
+        """One request of such a client."""
+        async with self.visitor(host) as http:
+            return await http.get(path, **arguments)
 
 
 @contextlib.asynccontextmanager

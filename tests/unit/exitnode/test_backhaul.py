@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -14,8 +15,10 @@ from hawse_api.ir import core_pb2, frames_pb2
 from hawse_exitnode import keys
 from hawse_exitnode.backhaul import Backhaul
 from hawse_exitnode.dispatcher import Dispatcher
-from hawse_exitnode.peer_state import PeersListed, Phase
-from hawse_exitnode.session_state import State
+from hawse_exitnode.node import Listeners, Node
+from hawse_exitnode.peer_state import PeersListed, Phase, ServingChanged
+from hawse_exitnode.session_state import Link, State
+from hawse_exitnode.session_state import Phase as SessionPhase
 from hawse_tunnel import errors
 from hawse_tunnel.core import TunnelCore
 from hawse_tunnel.events import EndedBy, Event, FrameReceived, LinkDown, LinkUp
@@ -150,7 +153,6 @@ async def test_before_it_runs_nobody_is_dialled_or_let_in() -> None:
 async def test_links_of_agents_are_still_the_session_tables(scene: Scene) -> None:
     await scene.see(LinkUp(3, names.ALPN_LINK, "r", b"", b"", False, core_pb2.TRANSPORT_QUIC))
     assert 3 in scene.dispatcher.state.links
-    assert scene.dispatcher.changed.is_set()
     assert not scene.backhaul.knows(3)
 
 
@@ -161,3 +163,51 @@ async def test_the_log_has_each_peer_that_comes_and_goes(scene: Scene, caplog: p
     await scene.see(FrameReceived(7, welcome), LinkDown(7, 0, "silent", EndedBy.TIMEOUT))
     told = [(one.message, one.__dict__["peer"], one.__dict__.get("why", "")) for one in caplog.records]
     assert told == [("peer reached", FAR.pod, ""), ("peer lost", FAR.pod, "silent (by timeout)")]
+
+
+async def test_the_first_change_is_told_at_once_and_a_storm_is_gathered() -> None:
+    core = cast("TunnelCore", Core())
+    node = Node(core, Listeners("127.0.0.1", 1, 2, 3), NODE, relay=lambda _: False, static=False)
+    told: list[frozenset[str]] = []
+
+    last = asyncio.Event()
+
+    def remember(event: ServingChanged) -> None:
+        told.append(event.tunnel_uids)
+        if event.tunnel_uids == {"u299"}:
+            last.set()
+
+    node.backhaul.feed = remember  # type: ignore[assignment, method-assign]
+    announcing = asyncio.ensure_future(node.run_announcements())
+
+    def serve(*uids: str) -> None:
+        agent = Link(1, SessionPhase.ACTIVE, "r", None, registered=uids)
+        node.dispatcher.state = dataclasses.replace(node.dispatcher.state, links={1: agent})
+        node.dispatcher.served.set()
+
+    await asyncio.sleep(0)
+    serve("u0")
+    for _ in range(3):  # no time passes
+        await asyncio.sleep(0)
+    assert told == [{"u0"}]
+    for number in range(300):
+        serve(f"u{number}")
+        await asyncio.sleep(0)
+    await asyncio.wait_for(last.wait(), 5)
+    assert len(told) < 30
+    announcing.cancel()
+    await asyncio.gather(announcing, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(LinkDown(3, 0, "gone", EndedBy.TIMEOUT), id="an agent is gone"),
+        pytest.param(FrameReceived(3, frames_pb2.Frame(register=frames_pb2.Register())), id="an agent registers"),
+    ],
+)
+async def test_what_agents_register_and_leave_is_to_be_told(scene: Scene, event: Event) -> None:
+    agent = Link(3, SessionPhase.ACTIVE, "r", None, registered=("u1",))
+    scene.dispatcher.state = dataclasses.replace(scene.dispatcher.state, links={3: agent})
+    await scene.see(event)
+    assert scene.dispatcher.served.is_set()
