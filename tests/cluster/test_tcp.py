@@ -20,15 +20,20 @@ OTHERS = "team-b"
 FIRST = 20_000
 RANGE = "20000-20002"
 DOMAIN = "tunnels.example.com"
+REGIONS = {"eu-1": "eu-west", "us-1": "us-east"}
+NOWHERE = {"type": "Static", "static": {"ips": ["127.250.250.250"]}}
+"""Where agents look for us-1: nobody is there, so its visitors need backhaul."""
 
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     directory = tmp_path_factory.mktemp("tcp")
-    with whole.installed(directory, regions={"eu-1": "eu-west"}, chart=("networkPolicy.enabled=true",)) as api:
+    with whole.installed(directory, regions=REGIONS, chart=("networkPolicy.enabled=true",)) as api:
+        before = whole.text_of_token(api)
         # Without pods: the cluster's Services carry no UDP, so that agents could not come through it.
         front = exit_node("front", "eu-west", replicas=0, address={"type": "Service", "service": {"type": "ClusterIP"}})
-        api.apply(namespace(OTHERS), token(TOKEN, OTHERS), front)
+        api.apply(namespace(OTHERS), token(TOKEN, OTHERS), front, exit_node("us-1", "us-east", address=NOWHERE))
+        wait_for("agents are led nowhere", lambda: whole.text_of_token(api) not in ("", before), timeout_s=60.0)
         yield api
 
 
@@ -54,15 +59,15 @@ def tcp_tunnel(name: str, where: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def address(api: Api) -> str:
-    (pod,) = whole.pods_of(api, "eu-1")
+def address(api: Api, exit_node_name: str) -> str:
+    (pod,) = whole.pods_of(api, exit_node_name)
     return str(pod["status"]["podIP"])
 
 
-def ask(api: Api, port: int, *lines: str) -> list[str] | str:
+def ask(api: Api, port: int, *lines: str, at: str = "eu-1") -> list[str] | str:
     """What the app says to these lines, or why nothing."""
     try:
-        with contextlib.closing(socket.create_connection((address(api), port), timeout=10)) as connection:
+        with contextlib.closing(socket.create_connection((address(api, at), port), timeout=10)) as connection:
             connection.sendall("".join(f"{line}\n" for line in lines).encode())
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode().splitlines()
@@ -106,6 +111,8 @@ def test_an_app_is_reached_at_a_port_that_was_assigned(api: Api, app: int, tmp_p
         laptop.login()
         laptop.serve("tcp", f"127.0.0.1:{app}", url=url)
         assert ask(api, FIRST, "SET color red", "GET color") == ["+READY", "+OK", "red"]
+        wait_for("a region without the agent", lambda: ask(api, FIRST, "GET x", at="us-1") == ["+READY", "-"])
+        assert not {pod["metadata"]["name"] for pod in whole.pods_of(api, "us-1")} & set(whole.links(api))
         api.delete("tunnel", "db", TEAM)
         wait_for("the port is closed", lambda: ask(api, FIRST) == "ConnectionRefusedError")
         wait_for("and let through no more", lambda: let_through(api) == ([], []))

@@ -39,8 +39,11 @@ pub(super) struct Arrived {
     is_announced: bool,
 }
 
-/// A connection to an app, and which of the tunnel's.
-type App<D> = (Stream<<D as Dialer>::Stream>, Side);
+/// A connection to an app.
+struct App<D: Dialer> {
+    stream: Stream<D::Stream>,
+    side: Side,
+}
 
 impl<D: Dialer> Tcp<D> {
     /// `None`: there is no place for it, and it is reset.
@@ -105,46 +108,47 @@ impl<D: Dialer> Tcp<D> {
             return Err(&codes::OVERLOADED);
         }
         ticket.hold(turn(&tunnel.gate, visitor).await.ok_or(&codes::OVERLOADED)?);
-        let mut app = self.dial(tunnel, visitor).await.map_err(|fault| fault.code)?;
+        let app = self.dial(tunnel, visitor).await.map_err(|fault| fault.code)?;
         let mut ways = match &tunnel.standby {
             Some(_) => Ways::taped(),
             None => Ways::default(),
         };
-        let mut ending = self.pass(socket, &mut app.0, &mut ways, tunnel).await;
-        if let (Some(Ending::App), Some(standby)) = (ending, &tunnel.standby)
-            && let Some(code) = never_reached(&app.0)
-            && let Some(again) = ways.rewind()
-        {
-            app = self
-                .other(standby, tunnel, visitor, (app.1, code))
-                .await
-                .map_err(|fault| fault.code)?;
-            ways = again;
-            ending = self.pass(socket, &mut app.0, &mut ways, tunnel).await;
-        }
+        let (ending, app) = self.pass(socket, app, &mut ways, tunnel).await;
+        let (ending, app) = match (ending, &tunnel.standby) {
+            (Some(Ending::App), Some(standby)) => {
+                let Some((code, mut again)) = never_reached(&app.stream).zip(ways.rewind()) else {
+                    return Err(broken(&app.stream));
+                };
+                let other = self.other(standby, tunnel, visitor, (app.side, code)).await;
+                let other = other.map_err(|fault| fault.code)?;
+                self.pass(socket, other, &mut again, tunnel).await
+            }
+            _ => (ending, app),
+        };
         match ending {
             Some(Ending::Whole) => {
                 let _ = SockRef::from(&*socket).set_linger(None);
-                app.0.reset_on_drop(false);
+                app.stream.reset_on_drop(false);
                 Ok(())
             }
-            Some(Ending::App) => Err(broken(&app.0)),
+            Some(Ending::App) => Err(broken(&app.stream)),
             Some(Ending::Visitor | Ending::Idle) | None => Ok(()),
         }
     }
 
-    /// `None`: the visitor took nothing for too long. Not cancel safe, as `visit`.
+    /// Passes bytes until it ends; `None`: the visitor took nothing for too long. Not cancel safe, as `visit`.
     async fn pass(
         &self,
         socket: &mut TcpStream,
-        app: &mut Stream<D::Stream>,
+        mut app: App<D>,
         ways: &mut Ways,
         tunnel: &Tunnel,
-    ) -> Option<Ending> {
+    ) -> (Option<Ending>, App<D>) {
         let idle = tunnel.idle_timeout.unwrap_or(self.limits.idle_timeout);
-        let copied = splice::run((socket, app), ways, idle, &tunnel.counters);
+        let copied = splice::run((socket, &mut app.stream), ways, idle, &tunnel.counters);
         // A person may stop a terminal for long: only the idle limit counts, and that there are not too many of them.
-        Stalling::patient(copied, &self.shared.stalls, idle).await
+        let ending = Stalling::patient(copied, &self.shared.stalls, idle).await;
+        (ending, app)
     }
 
     /// A connection to what answers now, or else to the other one. Cancel safe.
@@ -186,9 +190,9 @@ impl<D: Dialer> Tcp<D> {
 
     /// Cancel safe.
     async fn dial_side(&self, tunnel: &Tunnel, side: Side, visitor: SocketAddr) -> Result<App<D>, Fault> {
-        let app = self.up.dial(tunnel.endpoint(side), visitor).await?;
-        app.reset_on_drop(true);
-        Ok((app, side))
+        let stream = self.up.dial(tunnel.endpoint(side), visitor).await?;
+        stream.reset_on_drop(true);
+        Ok(App { stream, side })
     }
 }
 
