@@ -1,8 +1,10 @@
-"""Asks DNS whether a host name outside the Fleets' domains is proved. Shell: decides nothing (policies.hosts does).
+"""Asks DNS whether a host name outside the Fleets' domains is proved, and where load balancers are. Shell.
 
-Called by reconcile.lookups, which bounds how many look-ups run at the same time.
+Called by reconcile.lookups and reconcile.balancers, which bound how many look-ups run at the same time.
 """
 
+import asyncio
+import ipaddress
 from collections.abc import Sequence
 
 import dns.asyncresolver
@@ -13,7 +15,7 @@ import dns.rdatatype
 import dns.resolver
 
 from hawse_operator import settings
-from hawse_operator.policies import hosts
+from hawse_operator.policies import balancers, hosts
 
 TIMEOUT_S = 5.0
 """One question, with all its retries."""
@@ -41,6 +43,22 @@ class Resolver:
         except (dns.exception.DNSException, OSError) as exc:
             return hosts.Seen(problem=f"{type(exc).__name__}: {exc}"[:200])
         return hosts.Seen(tuple(texts), cname[0] if cname else "")
+
+    async def addresses(self, hostname: str) -> balancers.Found:
+        """A and AAAA of a name, in order, and how long they may be used."""
+        try:
+            answers = await asyncio.gather(
+                *(
+                    self._resolver.resolve(dns.name.from_text(hostname), type_, raise_on_no_answer=False)
+                    for type_ in (dns.rdatatype.A, dns.rdatatype.AAAA)
+                )
+            )
+        except (dns.exception.DNSException, OSError) as exc:
+            return balancers.Found(problem=f"{type(exc).__name__}: {exc}"[:200])
+        found = {ipaddress.ip_address(str(rdata)) for answer in answers for rdata in answer.rrset or ()}
+        ttls = [answer.rrset.ttl for answer in answers if answer.rrset]
+        ordered = sorted(found, key=lambda one: (one.version, int(one)))
+        return balancers.Found(tuple(ordered), float(min(ttls, default=0)))
 
     async def _ask(self, name: str, type_: dns.rdatatype.RdataType) -> list[str]:
         try:

@@ -1,11 +1,13 @@
 """The fleet's DNS on a real PowerDNS: weights, nearness, health, ownership; with and without the operator."""
 
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dns.dnssec
 import dns.name
@@ -14,7 +16,18 @@ import pytest
 
 from support import powerdns
 from support.dns_fleet import CLIENTS, DOMAIN, WILDCARD, DnsFleet, names_of, secret
-from support.operator import SYSTEM, Api, Operator, cluster_with_crds, namespace, running, token, tunnel, wait_for
+from support.operator import (
+    SYSTEM,
+    Api,
+    Operator,
+    cluster_with_crds,
+    exit_node,
+    namespace,
+    running,
+    token,
+    tunnel,
+    wait_for,
+)
 
 pytestmark = pytest.mark.timeout(180)
 QUERIES = 2_000
@@ -37,7 +50,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with powerdns.running(directory / "dns", **UPDATES) as server, cluster_with_crds(directory / "cluster") as cluster:
         api = Api(cluster)
         fleet = DnsFleet(api, powerdns.free_port())
-        with contextlib.closing(fleet), running(cluster, **FAST) as operator:
+        resolver = f"{server.address}:{server.port}"
+        with contextlib.closing(fleet), running(cluster, HAWSE_RESOLVERS=resolver, **FAST) as operator:
             fleet.operator = operator
             api.apply(secret("dns-key", **{"api-key": server.key}))
             fleet.fleet(fleet.power_dns(server))
@@ -249,6 +263,32 @@ def test_a_wrong_key_and_a_dead_server_are_told_and_healed(scene: Scene) -> None
     log = fleet.operator.log.read_text()
     assert server.key not in log
     assert "wrong-secret" not in log
+
+
+def test_a_load_balancer_that_reports_a_name_counts_with_its_addresses(scene: Scene) -> None:
+    name = "ap.elb.example"
+    scene.server.make_zone("elb.example")
+    scene.server.put("elb.example", name, "A", "127.0.77.3", ttl=5)
+    body = exit_node("ap-1", "ap", address={"type": "Service", "service": {}}, weight=WEIGHTS["ap"])
+    scene.api.apply(body)
+
+    def services() -> list[dict[str, Any]]:
+        return scene.api.list("services", "-n", SYSTEM, "-l", "hawse.dev/exit-node=ap-1")
+
+    (service,) = wait_for("its Service", services)
+    status = json.dumps({"status": {"loadBalancer": {"ingress": [{"hostname": name}]}}})
+    where = ("-n", SYSTEM, "patch", "service", service["metadata"]["name"], "--subresource=status")
+    scene.api.cluster.kubectl(*where, "-p", status)
+
+    def has(address: str) -> bool:
+        return address in " ".join(scene.server.rrsets(DOMAIN).get((f"{WILDCARD}.", "LUA"), []))
+
+    wait_for("the address of the name", lambda: has("127.0.77.3"))
+    scene.fleet.dns_ready("Published", "exitnode", "ap-1")
+    scene.server.put("elb.example", name, "A", "127.0.77.9", ttl=5)
+    wait_for("the next address of the name", lambda: has("127.0.77.9") and not has("127.0.77.3"))
+    scene.fleet.exit_node("ap", weight=WEIGHTS["ap"])
+    wait_for("the fixed address", lambda: has("127.0.77.3") and not has("127.0.77.9"))
 
 
 def test_a_missing_secret_is_named(scene: Scene) -> None:

@@ -39,6 +39,8 @@ def context() -> Context:
     cache = Cache(resources.CACHED, INDEXES)
     intake = Intake(cache)
     # Only what claiming uses.
-    parts: dict[str, Any] = dict.fromkeys(("queue", "recorder", "settings", "look_ups", "rotation", "secret_versions"))
+    parts: dict[str, Any] = dict.fromkeys(
+        ("queue", "recorder", "settings", "look_ups", "resolver", "rotation", "secret_versions")
+    )
     world = World(cache, Hub(lambda: NOW), lambda: NOW)
     return Context(client=SlowApi(), world=world, intake=intake, hub=world.hub, settles_at=NOW, **parts)  # type: ignore[arg-type]  # a fake

@@ -85,12 +85,18 @@ class PowerDns:
     def serial(self, domain: str) -> int:
         return int(self.api("GET", f"/zones/{domain}.").json()["serial"])
 
-    def put(self, domain: str, name: str, type_: str, *contents: str) -> None:
+    def make_zone(self, domain: str) -> None:
+        """A zone of somebody else's."""
+        zone = {"name": f"{domain}.", "kind": "Native", "nameservers": [f"ns1.{domain}."]}
+        answer = self.api("POST", "/zones", zone)
+        assert answer.status_code == 201, answer.text
+
+    def put(self, domain: str, name: str, type_: str, *contents: str, ttl: int = 60) -> None:
         """Write a record as somebody else would; without contents it is removed."""
         change: dict[str, Any] = {"name": f"{name}.", "type": type_, "changetype": "DELETE"}
         if contents:
             records = [{"content": content, "disabled": False} for content in contents]
-            change |= {"changetype": "REPLACE", "ttl": 60, "records": records}
+            change |= {"changetype": "REPLACE", "ttl": ttl, "records": records}
         answer = self.api("PATCH", f"/zones/{domain}.", {"rrsets": [change]})
         assert answer.status_code == 204, answer.text
 

@@ -91,8 +91,8 @@ def judge_exit_node(standing: Standing, addresses: Sequence[str], usable: Sequen
             Condition.DNS_READY,
             False,
             Reason.NO_ADDRESS,
-            f"Its only address is a name ({addresses[0]}), and records carry numbers. Give it fixed addresses: "
-            "address.type Static, or a load balancer that reports an IP.",
+            f"Its only address is a name ({addresses[0]}), and the operator's resolver has found no address of it. "
+            "HAWSE_RESOLVERS chooses another resolver; address.type Static gives fixed addresses.",
         )
     return v1alpha1.judge(Condition.DNS_READY, True, Reason.PUBLISHED)
 

@@ -5,7 +5,7 @@ Pure. Called by reconcile.exitnodes.
 
 import contextlib
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -106,13 +106,26 @@ def addresses_of(
             return address.static.ips if address.static else ()
 
 
-def ip_addresses(addresses: Sequence[str]) -> tuple[IPv4Address | IPv6Address, ...]:
-    """Those that are numbers; a load balancer may report a name instead."""
-    found = []
+def names_among(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Those that are names: some load balancers report one."""
+    return tuple(address for address in addresses if _ip_of(address) is None)
+
+
+def ip_addresses(
+    addresses: Sequence[str], resolved: Mapping[str, Sequence[IPv4Address | IPv6Address]]
+) -> tuple[IPv4Address | IPv6Address, ...]:
+    """The addresses in numbers. `resolved`: those of names."""
+    found: dict[IPv4Address | IPv6Address, None] = {}
     for address in addresses:
-        with contextlib.suppress(ValueError):
-            found.append(ip_address(address))
+        number = _ip_of(address)
+        found.update(dict.fromkeys(resolved.get(address, ()) if number is None else (number,)))
     return tuple(found)
+
+
+def _ip_of(address: str) -> IPv4Address | IPv6Address | None:
+    with contextlib.suppress(ValueError):
+        return ip_address(address)
+    return None
 
 
 def dial_addresses_of(

@@ -19,6 +19,7 @@ from hawse_operator.dns.standing import Standing
 from hawse_operator.k8s import client as k8s_client
 from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import Resource
+from hawse_operator.reconcile.balancers import Resolver
 from hawse_operator.reconcile.cache import Key, version_of
 from hawse_operator.reconcile.intake import Intake
 from hawse_operator.reconcile.lookups import LookUps
@@ -62,6 +63,7 @@ class Context:
     recorder: events.Recorder
     settings: Settings
     look_ups: LookUps
+    resolver: Resolver
     rotation: Rotation
     secret_versions: SecretVersions
     settles_at: datetime

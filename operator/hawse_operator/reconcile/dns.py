@@ -25,7 +25,8 @@ from hawse_operator.dns.records import Plan
 from hawse_operator.dns.standing import Standing
 from hawse_operator.k8s.resources import EXIT_NODES, FLEETS, NAMESPACES, SECRETS, TUNNELS
 from hawse_operator.manifests import secrets
-from hawse_operator.policies import hosts
+from hawse_operator.policies import exitnodes, hosts
+from hawse_operator.reconcile.balancers import LEAST_S, Balancers
 from hawse_operator.reconcile.cache import Key, key_of
 from hawse_operator.reconcile.context import Context
 from hawse_operator.reconcile.dependents import SOON_S
@@ -63,6 +64,7 @@ class DnsReconciler:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._published: dict[str, Published] = {}
+        self._balancers: dict[str, Balancers] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One fleet; returns seconds until the zone is compared again."""
@@ -76,11 +78,15 @@ class DnsReconciler:
         owner = self._owner(fleet)
         if owner is None:
             return RETRY_S  # the namespaces are not listed yet
+        balancers = await self._resolve(fleet)
+        if context.settling_s and balancers.problems():
+            return LEAST_S  # a new leader takes no exit node out for a name server that is slow
         plan = planning.build_plan(self._gather(fleet))
         standing = await self._carry_out(fleet, plan, owner)
         self._tell(key.name, replace(standing, weights=standings.judge_weights(fleet.spec.dns)))
         unreachable = standing.reason is Reason.SERVER_UNREACHABLE
-        return RETRY_S if unreachable else context.settings.dns_poll_s
+        again_s = RETRY_S if unreachable else context.settings.dns_poll_s
+        return min(again_s, max(LEAST_S, due_s)) if (due_s := balancers.again_s()) is not None else again_s
 
     async def _carry_out(self, fleet: v1alpha1.Fleet, plan: Plan, owner: Owner) -> Standing:
         try:
@@ -120,6 +126,23 @@ class DnsReconciler:
         del self._published[fleet]
 
     # --- gather ------------------------------------------------------------------------------------------------------
+    async def _resolve(self, fleet: v1alpha1.Fleet) -> Balancers:
+        """Load balancers that report a name: where it leads now. One below the fleet's domain would lead to itself."""
+        context = self._context
+        balancers = self._balancers.setdefault(fleet.name, Balancers(context.resolver, lambda: context.now))
+        addresses = (context.world.addresses(one) for one in context.world.exit_nodes(fleet.name))
+        found = {name for some in addresses for name in exitnodes.names_among(some)}
+        before = balancers.problems()
+        await balancers.refresh([name for name in found if not hosts.is_within(name, fleet.spec.domain)])
+        if (problems := balancers.problems()) and problems != before:
+            extra = {"fleet": fleet.name, "problems": problems}
+            logger.warning("no address is known of a load balancer that reports a name", extra=extra)
+        if context.world.put_resolved(fleet.name, balancers.addresses()):
+            for resource, index in ((EXIT_NODES, "fleet"), (TUNNELS, "placed")):
+                for body in context.world.cache[resource].select(index, fleet.name):
+                    context.queue.add(key_of(resource, body), delay_s=SOON_S)
+        return balancers
+
     def _gather(self, fleet: v1alpha1.Fleet) -> planning.PlanInput:
         dns = fleet.spec.dns
         return planning.PlanInput(

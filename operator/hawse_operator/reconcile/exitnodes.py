@@ -180,7 +180,7 @@ class ExitNodeReconciler:
         standing = self._context.dns.get(exit_node.spec.fleet_name)
         if standing is None:
             return standings.judge_unmanaged(exit_node.status, fleet)
-        return [standings.judge_exit_node(standing, addresses, exitnodes.ip_addresses(addresses))]
+        return [standings.judge_exit_node(standing, addresses, self._context.world.ip_addresses(exit_node))]
 
     def _judge_programmed(self, exit_node: v1alpha1.ExitNode, pods: list[facts.Pod]) -> v1alpha1.Judgement | None:
         nodes = self._context.hub.nodes(exit_node.spec.fleet_name)

@@ -111,7 +111,7 @@ class Term:
 
     async def run(self) -> None:
         """Lead until cancelled."""
-        process = self._process
+        process, resolver = self._process, Resolver(self._process.settings.resolvers)
         context = Context(
             client=process.client,
             world=self._world,
@@ -120,7 +120,8 @@ class Term:
             queue=self._queue,
             recorder=self._recorder,
             settings=process.settings,
-            look_ups=LookUps(Resolver(process.settings.resolvers), self._queue.add, utc_now),
+            look_ups=LookUps(resolver, self._queue.add, utc_now),
+            resolver=resolver,
             rotation=await self._patiently(self._authority),
             secret_versions=SecretVersions(process.client, self._queue),
             settles_at=utc_now() + SETTLES_AFTER,

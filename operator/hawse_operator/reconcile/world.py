@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from hawse_api import names, v1alpha1
 from hawse_operator.control.hub import Hub, SessionView
 from hawse_operator.dns import weights
+from hawse_operator.dns.records import IpAddress
 from hawse_operator.k8s import resources
 from hawse_operator.manifests import metadata, services
 from hawse_operator.policies import access, exitnodes, facts, hosts
@@ -135,6 +136,8 @@ class World:
         self._fleet_revision = -1
         self._told_addresses: dict[str, dict[str, int]] = {}
         self._dns_nodes: dict[str, tuple[tuple[int, ...], v1alpha1.Fleet, tuple[weights.Node, ...]]] = {}
+        self._resolved: dict[str, Mapping[str, tuple[IpAddress, ...]]] = {}
+        self._resolved_revision = 0
         self._sessions_are_stale = True
         self._by_tunnel: dict[str, set[str]] = {}
         self._by_agent: dict[tuple[str, str], list[SessionView]] = {}
@@ -308,6 +311,18 @@ class World:
             exit_node, self.pods_of(exit_node.name), self._addresses_of_service(exit_node.name)
         )
 
+    def ip_addresses(self, exit_node: v1alpha1.ExitNode) -> tuple[IpAddress, ...]:
+        """The same in numbers: names of load balancers count as what was last found of them."""
+        return exitnodes.ip_addresses(self.addresses(exit_node), self._resolved.get(exit_node.spec.fleet_name, {}))
+
+    def put_resolved(self, fleet: str, found: Mapping[str, tuple[IpAddress, ...]]) -> bool:
+        """What names of a fleet's load balancers lead to now; whether that is something else than before."""
+        if self._resolved.get(fleet, {}) == found:
+            return False
+        self._resolved[fleet] = found
+        self._resolved_revision += 1
+        return True
+
     def _addresses_of_service(self, exit_node: str) -> tuple[str, ...]:
         found = self.cache[resources.SERVICES].select("exit_node", exit_node)
         return services.addresses_of_service(found[0] if found else None)
@@ -325,7 +340,7 @@ class World:
 
     def dns_nodes(self, fleet: v1alpha1.Fleet) -> tuple[weights.Node, ...]:
         """ExitNodes of a fleet as DNS sees them. Kept until one of them changes: every Tunnel asks for them."""
-        revision = tuple(self.cache[kind].revision for kind in BEHIND_DNS)
+        revision = (self._resolved_revision, *(self.cache[kind].revision for kind in BEHIND_DNS))
         known = self._dns_nodes.get(fleet.name)
         if known is None or known[0] != revision or known[1] is not fleet:
             nodes = tuple(self.dns_node(one, fleet) for one in self.exit_nodes(fleet.name) if not one.is_deleting)
@@ -333,7 +348,7 @@ class World:
         return known[2]
 
     def dns_node(self, exit_node: v1alpha1.ExitNode, fleet: v1alpha1.Fleet) -> weights.Node:
-        """One ExitNode as DNS sees it. Addresses that are names are left out."""
+        """One ExitNode as DNS sees it."""
         spec = exit_node.spec
         return weights.Node(
             name=exit_node.name,
@@ -342,7 +357,7 @@ class World:
             drains=spec.drain,
             ready=sum(pod.is_ready for pod in self.pods_of(exit_node.name)),
             wanted=self.desired_replicas(exit_node),
-            addresses=exitnodes.ip_addresses(self.addresses(exit_node)),
+            addresses=self.ip_addresses(exit_node),
             port=exitnodes.links_tcp_port(exit_node, fleet),
             location=(float(spec.location.latitude), float(spec.location.longitude)) if spec.location else None,
         )

@@ -10,6 +10,7 @@ from hawse_operator.control.hub import Hub
 from hawse_operator.control.rotation import Rotation
 from hawse_operator.k8s import resources
 from hawse_operator.policies import hosts
+from hawse_operator.policies.balancers import Found
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.context import Context
 from hawse_operator.reconcile.intake import Intake
@@ -61,6 +62,9 @@ class NoDns:
     async def look_up(self, hostname: str, record: str) -> hosts.Seen:
         raise AssertionError("reservations ask no name server")
 
+    async def addresses(self, hostname: str) -> Found:
+        raise AssertionError("reservations ask no name server")
+
 
 def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], watched: str = "") -> Context:
     cache = Cache(resources.CACHED, INDEXES)
@@ -80,6 +84,7 @@ def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], wat
         recorder=NoEvents(),  # type: ignore[arg-type]  # a fake
         settings=settings,
         look_ups=LookUps(NoDns(), lambda _key: None, lambda: NOW),
+        resolver=NoDns(),
         rotation=Rotation(ca.new_ca(NOW)),
         secret_versions=SecretVersions(api, queue),  # type: ignore[arg-type]  # a fake
         settles_at=NOW,
