@@ -4,12 +4,13 @@
 //! an agent's stream is there; until then nothing has reached an app, and the other side may go elsewhere. After it each
 //! direction is passed on by itself, its end and its reset number too. Called by hub.rs.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use hawse_proto::codes;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::accept::{self, Accepted};
 use crate::hub::Tunnel;
@@ -118,10 +119,12 @@ impl Direction<'_> {
 
     /// A write that takes long keeps what has come behind it, up to a window: there are only so many of those.
     async fn write(&self, to: &mut SendHalf, bytes: Bytes) -> Result<(), Over> {
-        let mut writing = std::pin::pin!(to.write(bytes));
-        let written = match timeout(RELAY_STALL, &mut writing).await {
-            Ok(written) => written,
-            Err(_) => {
+        let mut writing = pin!(to.write(bytes));
+        let written = tokio::select! {
+            biased;
+            written = &mut writing => written,
+            // A block, so that the timer is made by who waits alone.
+            () = async { sleep(RELAY_STALL).await } => {
                 let mut place = self.stalls.enter();
                 tokio::select! {
                     biased;

@@ -269,6 +269,13 @@ mod tests {
     }
 
     #[test]
+    fn other_exit_nodes_are_answered_over_quic_alone() {
+        let identity = Identity::parse(Ca::new("ca").issue("connect.example.test")).unwrap();
+        let tcp = server_configs(&identity).unwrap().tcp;
+        assert_eq!(tcp.alpn_protocols, [ALPN_LINK.as_bytes(), ALPN_ENROL.as_bytes()]);
+    }
+
+    #[test]
     fn the_hash_is_sha_256() {
         assert_eq!(sha256(b"").unwrap()[..4], [0xe3, 0xb0, 0xc4, 0x42]);
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::{Ca, NAME, Peer, dial, frame};
 use hawse_proto::codes;
 use hawse_proto::core::{DialRequest, Identity, Transport};
-use hawse_tunnel::{ALPN_ENROL, ALPN_LINK, Dial, DialFault};
+use hawse_tunnel::{ALPN_ENROL, ALPN_LINK, ALPN_PEER, Dial, DialFault};
 
 fn request(address: SocketAddr, identity: Identity) -> DialRequest {
     DialRequest {
@@ -122,6 +122,22 @@ async fn requests_that_cannot_work_are_rejected_before_a_packet_is_sent() {
                 ..request(address, Identity::default())
             },
             "hawse/1 needs an identity",
+        ),
+        (
+            DialRequest {
+                alpn: ALPN_PEER.into(),
+                identity: None,
+                ..request(address, Identity::default())
+            },
+            "hawse-peer/1 needs an identity",
+        ),
+        (
+            DialRequest {
+                alpn: ALPN_PEER.into(),
+                transport: Transport::Tcp.into(),
+                ..request(address, ca.issue("a"))
+            },
+            "hawse-peer/1 is spoken over QUIC",
         ),
         (
             DialRequest {
