@@ -73,6 +73,9 @@ def _hello(state: State, link: Link, hello: frames_pb2.PeerHello, at: float) -> 
     welcome = frames_pb2.PeerWelcome(version=version, node_version=node.version, region=node.region, pod=node.pod)
     state, superseded = supersede(state, link.peer.spiffe_id, Phase.SERVING, at)
     state = state.with_link(dataclasses.replace(link, phase=Phase.SERVING, deadline=None))
+    dial = state.dials.get(link.peer.spiffe_id)
+    if dial is not None and dial.due is not None:  # it is there, evidently: started again, or back on the network
+        state = state.with_dial(dataclasses.replace(dial, due=at))
     announced = _announcements(state.announced, frozenset(), reset=True)
     said = (frames_pb2.Frame(peer_welcome=welcome), *announced)
     return state, (*superseded, Admit(link.id), *(Send(link.id, frame) for frame in said))

@@ -68,6 +68,23 @@ def test_what_fails_is_tried_again_with_growing_pauses_of_at_most_15_s() -> None
     assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 15, 15, 15])
 
 
+def test_a_peer_that_has_dialled_us_is_dialled_without_waiting_for_the_pause_to_end() -> None:
+    script = Script(FAR, NEAR)
+    script.luck = 1.0
+    for _ in range(6):
+        script.wait(15)
+        for whom in (FAR, NEAR):
+            script.feed(DialFailed(script.attempt(whom), "nobody answers"))
+    assert script.wait(1) == ()
+    script.accept(1)
+    script.hello(1)
+    script.wait(0.5)
+    assert script.kinds() == ["dial far"]
+    script.accept(2)
+    script.hello(2)
+    assert script.wait(0.5) == (), "a dial is under way"
+
+
 def test_a_peer_that_stays_away_is_told_of_once_until_it_was_reached_for_a_while() -> None:
     script = Script(FAR)
 
