@@ -131,6 +131,7 @@ class Reason(StrEnum):
     ACCESS_POLICY_NOT_FOUND = "AccessPolicyNotFound"
     ACCESS_POLICY_NOT_ALLOWED = "AccessPolicyNotAllowed"
     ACCESS_POLICY_NOT_READY = "AccessPolicyNotReady"
+    ACCESS_NOT_CHECKED = "AccessNotChecked"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_UNREADABLE = "SecretUnreadable"
     # Reserved

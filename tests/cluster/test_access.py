@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hawse_api import names
-from support.operator import SYSTEM, Api, namespace, tunnel, wait_for
+from support.operator import FLEET, SYSTEM, Api, namespace, tunnel, wait_for
 from support.whole import TEAM, TUNNEL, installed, laptop
 
 pytestmark = pytest.mark.timeout(900)  # a cold machine builds Helm first
@@ -154,6 +154,18 @@ def test_another_namespace_may_name_it_only_if_it_says_so(api: Api) -> None:
     api.apply(policy())
     wait_outcome(api, "503 HAWSE-1020", "theirs", ADA)
     assert outcome(api, TUNNEL, ADA) == "200"
+
+
+def test_a_fleet_may_require_a_policy_of_tunnels_that_name_none(api: Api) -> None:
+    api.apply(tunnel(TUNNEL, TEAM))
+    wait_outcome(api, "200", TUNNEL)
+    defaults = {"policyRef": {"name": "staff", "namespace": TEAM}, "mode": "Required"}
+    spec: dict[str, Any] = {**FLEET["spec"], "accessDefaults": defaults}  # type: ignore[dict-item]
+    api.apply({**FLEET, "spec": spec})
+    wait_outcome(api, "401 HAWSE-1018", TUNNEL)
+    wait_outcome(api, "200", TUNNEL, ADA)
+    api.apply(FLEET, guarded(TUNNEL))
+    wait_outcome(api, "401 HAWSE-1018", TUNNEL)
 
 
 def test_a_policy_that_is_deleted_closes_all_its_tunnels(api: Api) -> None:

@@ -143,6 +143,14 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
         )
     ),
     ("Tunnel", "access", {}, "spec.access.policyRef", "is required"),
+    ("Fleet", "accessDefaults", {"policyRef": {"name": "a"}}, "spec.accessDefaults.policyRef.namespace", "is required"),
+    (
+        "Fleet",
+        "accessDefaults",
+        {"policyRef": {"name": "a", "namespace": "b"}, "mode": "Off"},
+        "spec.accessDefaults.mode",
+        "must be one of 'Default' or 'Required'",
+    ),
     ("Tunnel", "access", {"policyRef": {"name": "a/b"}}, "spec.access.policyRef.name", "must match"),
     ("AccessPolicy", "basic", REMOVED, "spec", "nobody could come in"),
     ("AccessPolicy", "mode", "Some", "spec.mode", "must be one of 'Any' or 'All'"),
@@ -333,6 +341,7 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
 
 ACCEPTED: list[tuple[str, str, Any]] = [
     ("Tunnel", "access", {"policyRef": {"name": "staff", "namespace": "security"}}),
+    ("Fleet", "accessDefaults", {"policyRef": {"name": "staff", "namespace": "security"}, "mode": "Required"}),
     ("AccessPolicy", "ipRanges", {"allow": ["10.0.0.0/8", "::/0"], "deny": ["10.1.2.3/32"]}),
     ("AccessPolicy", "apiKeys", {"secretRef": {"name": "keys"}, "header": "X-My-Key2"}),
     ("AccessPolicy", "authorization", {"rules": [{"name": "a", "claim": "https://x/y", "anyOf": ["b c"]}]}),

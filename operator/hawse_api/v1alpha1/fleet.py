@@ -150,6 +150,30 @@ class ProxyProtocol(Model):
     """Networks of the load balancers. X-Forwarded-For from there counts too; from anywhere else it is dropped."""
 
 
+class AccessDefaultsMode(StrEnum):
+    """For which tunnels the fleet's policy counts."""
+
+    DEFAULT = "Default"
+    REQUIRED = "Required"
+
+
+class FleetPolicyRef(LocalRef):
+    """A reference to an AccessPolicy; a Fleet has no namespace of its own."""
+
+    namespace: DnsLabel
+    """Its namespace. Its allowedNamespaces do not matter here."""
+
+
+class AccessDefaults(Model):
+    """The fleet's own access policy."""
+
+    policy_ref: FleetPolicyRef
+    """The AccessPolicy. While it is not there or cannot be enforced, visitors get 503 HAWSE-1020."""
+    mode: AccessDefaultsMode = AccessDefaultsMode.DEFAULT
+    """Default: for HTTP tunnels that name none. Required: for all; where a Tunnel names one too, both have to let a
+    visitor in, and TCP tunnels are closed."""
+
+
 class Quotas(Model):
     """How many names one namespace may have, in whatever Fleet."""
 
@@ -259,6 +283,8 @@ class FleetSpec(Model):
     """Load balancers in front of the exit nodes, whose word on a visitor's address counts."""
     targets: Targets = Targets()
     """Where tunnels of type URL and Service may lead."""
+    access_defaults: AccessDefaults | None = None
+    """Who may visit the fleet's tunnels; absent: what each Tunnel says of itself."""
     quotas: Quotas = Quotas()
     """How many names one namespace may have. Who holds a name keeps it; one more is refused
     (Reserved=False/QuotaExceeded)."""

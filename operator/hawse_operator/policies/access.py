@@ -124,6 +124,25 @@ class Named:
     name: str
     policy: v1alpha1.AccessPolicy | None
     """None: there is none, or it cannot be read."""
+    by_fleet: bool = False
+    """The Fleet names it, not the Tunnel: then the Tunnel's namespace needs nobody's leave."""
+
+
+Ref = tuple[str, str]
+"""Namespace and name of a policy."""
+
+
+def policies_of(tunnel: v1alpha1.Tunnel, fleet: v1alpha1.Fleet | None) -> tuple[tuple[Ref, bool], ...]:
+    """Policies that all have to let a visitor in, each with whether the Fleet names it; the Tunnel's own first."""
+    own = tunnel.spec.access.policy_ref if tunnel.spec.access else None
+    found = [((own.namespace or tunnel.namespace, own.name), False)] if own else []
+    defaults = fleet.spec.access_defaults if fleet else None
+    if defaults is not None:
+        ref = (defaults.policy_ref.namespace, defaults.policy_ref.name)
+        is_required = defaults.mode is v1alpha1.AccessDefaultsMode.REQUIRED
+        if (is_required or (own is None and not tunnel.spec.is_tcp)) and (ref, False) not in found:
+            found.append((ref, True))
+    return tuple(found)
 
 
 def allows(policy: v1alpha1.AccessPolicy, namespace: str, labels: Mapping[str, str]) -> bool:
@@ -138,6 +157,11 @@ def may_be_named(named: Named, tunnel_namespace: str, namespace: facts.Namespace
     """The policy is there and lets this namespace use it. Of another namespace's, the two are not told apart."""
     policy = named.policy
     is_there = policy is not None and not policy.is_deleting
+    if named.by_fleet:
+        if is_there:
+            return None
+        message = f'AccessPolicy "{named.name}" of the Fleet (spec.accessDefaults) is not there. Ask the platform team.'
+        return Violation(names.Reason.ACCESS_POLICY_NOT_FOUND, message)
     if named.namespace == tunnel_namespace:
         if is_there:
             return None

@@ -57,8 +57,20 @@ def violations_of_refs(given: TunnelInput) -> tuple[Violation, ...]:
 
 def violations_of_access(given: TunnelInput) -> tuple[Violation, ...]:
     """Which access policies are not there, or do not let this namespace use them."""
-    found = (access.may_be_named(named, given.tunnel.namespace, given.namespace) for named in given.policies)
+    found = [access.may_be_named(named, given.tunnel.namespace, given.namespace) for named in given.policies]
+    found.append(access_can_be_checked(given))
     return tuple(violation for violation in found if violation is not None)
+
+
+def access_can_be_checked(given: TunnelInput) -> Violation | None:
+    """Visitors of TCP tunnels bring nothing that a policy could check."""
+    if not given.tunnel.spec.is_tcp or not given.policies or given.fleet is None:
+        return None
+    message = (
+        f"Fleet {given.fleet.name} requires an access policy of every Tunnel, and visitors of a TCP tunnel bring "
+        "nothing that one could check. Use a Fleet without spec.accessDefaults.mode Required."
+    )
+    return Violation(names.Reason.ACCESS_NOT_CHECKED, message)
 
 
 def violations_of_enforcing(given: TunnelInput) -> tuple[Violation, ...]:

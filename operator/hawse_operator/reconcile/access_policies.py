@@ -34,13 +34,12 @@ class Published:
     methods: frozenset[str]
 
 
-def named_by(world: World, tunnel: v1alpha1.Tunnel) -> tuple[access.Named, ...]:
+def named_by(world: World, tunnel: v1alpha1.Tunnel, fleet: v1alpha1.Fleet | None) -> tuple[access.Named, ...]:
     """The policies that count for a Tunnel, as they are found."""
-    if tunnel.spec.access is None:
-        return ()
-    ref = tunnel.spec.access.policy_ref
-    namespace = ref.namespace or tunnel.namespace
-    return (access.Named(namespace, ref.name, world.access_policy(namespace, ref.name)),)
+    return tuple(
+        access.Named(namespace, name, world.access_policy(namespace, name), by_fleet)
+        for (namespace, name), by_fleet in access.policies_of(tunnel, fleet)
+    )
 
 
 def keys_of(named: Sequence[access.Named]) -> list[str]:

@@ -61,7 +61,7 @@ def of_object(
         case resources.AGENT_TOKENS if _spec_changed(old, new):
             yield from _tunnels(world, "token", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")
         case resources.ACCESS_POLICIES if _spec_changed(old, new) or _ready(old) != _ready(new):
-            yield from _tunnels(world, "access", f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}")
+            yield from _of_policy(world, body)
         case resources.FLEETS if _spec_changed(old, new):
             yield from _of_fleet(world, body)
         case resources.EXIT_NODES if _spec_changed(old, new) or _addresses(old) != _addresses(new):
@@ -112,6 +112,14 @@ def _of_access(old: JsonObject | None, new: JsonObject | None) -> Iterator[Wake]
     if _spec_changed(old, new):
         for namespace, name in {*policies_named(old or {}), *policies_named(new or {})}:
             yield Key(resources.ACCESS_POLICIES.plural, namespace, name), SOON_S
+
+
+def _of_policy(world: World, body: JsonObject) -> Iterator[Wake]:
+    """Tunnels that name a policy, and those of Fleets that do."""
+    owner = f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}"
+    yield from _tunnels(world, "access", owner)
+    for fleet in world.cache[resources.FLEETS].select("access", owner):
+        yield from _tunnels(world, "fleet", fleet["metadata"]["name"])
 
 
 def _ready(body: JsonObject | None) -> object:
@@ -208,8 +216,7 @@ def of_change(world: World, change: control_hub.Change) -> Iterator[Wake]:
                     yield from _tunnels(world, "uid", uid)
                 elif kind == "access":
                     for policy in world.cache[resources.ACCESS_POLICIES].select("uid", uid):
-                        owner = f"{policy['metadata'].get('namespace', '')}/{policy['metadata']['name']}"
-                        yield from _tunnels(world, "access", owner)
+                        yield from _of_policy(world, policy)
         case control_hub.NodesChanged(fleet):
             for body in world.cache[resources.EXIT_NODES].select("fleet", fleet):
                 yield key_of(resources.EXIT_NODES, body), SOON_S

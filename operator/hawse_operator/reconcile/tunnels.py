@@ -49,6 +49,8 @@ class Published:
     obj: ir_pb2.Object
     leads_to: serving.Named | None
     """What its last good form leads to; None: it has none."""
+    defaults: v1alpha1.AccessDefaults | None
+    """Those of the Fleet, which the form keeps to."""
 
 
 class TunnelReconciler:
@@ -131,7 +133,7 @@ class TunnelReconciler:
             hostname=hostname,
             domains=tuple(other.spec.domain for other in world.fleets().values()),
             proof=proof,
-            policies=access_policies.named_by(world, tunnel),
+            policies=access_policies.named_by(world, tunnel, fleet),
             regions=world.regions(tunnel.spec.fleet_name) if tunnel.spec.placement else (),
         )
 
@@ -195,7 +197,7 @@ class TunnelReconciler:
                 is_suspended=decided is Serving.SUSPENDED,
                 lacks_policy=bool(tunnels.violations_of_access(given)),
             )
-        self._published[key] = Published(given.fleet.name, tunnel.uid, obj, leads_to)
+        self._published[key] = Published(given.fleet.name, tunnel.uid, obj, leads_to, given.fleet.spec.access_defaults)
         self._context.hub.publish(given.fleet.name, obj)
         self._context.first_round.done(key)
 
@@ -211,10 +213,12 @@ class TunnelReconciler:
         if published is None:
             self._context.first_round.done(key)
             return
-        if serving.keeps_last_good(published.leads_to, serving.named(body.get("spec") or {})):
+        fleet = self._context.world.fleets().get(published.fleet)
+        are_same = fleet is not None and fleet.spec.access_defaults == published.defaults
+        if are_same and serving.keeps_last_good(published.leads_to, serving.named(body.get("spec") or {})):
             return
         obj = translate.close(published.obj)
-        self._published[key] = Published(published.fleet, published.uid, obj, None)
+        self._published[key] = Published(published.fleet, published.uid, obj, None, published.defaults)
         self._context.hub.publish(published.fleet, obj)
 
     # --- the status --------------------------------------------------------------------------------------------------

@@ -80,6 +80,13 @@ def policies_named(tunnel: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(_at(_spec(tunnel), "access", "policyRef", "namespace") or _namespace(tunnel), name)] if name else []
 
 
+def default_policies(fleet: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Namespace and name of the AccessPolicy that a Fleet names."""
+    ref = ("accessDefaults", "policyRef")
+    namespace, name = (_at(_spec(fleet), *ref, part) for part in ("namespace", "name"))
+    return [(namespace, name)] if namespace and name else []
+
+
 INDEXES: dict[str, dict[str, IndexFn]] = {
     resources.TUNNELS.plural: {
         "uid": lambda body: [_at(body, "metadata", "uid")],
@@ -105,6 +112,9 @@ INDEXES: dict[str, dict[str, IndexFn]] = {
         "tunnel": lambda body: [f"{_at(_spec(body), 'claimRef', 'namespace')}/{_at(_spec(body), 'claimRef', 'name')}"],
     },
     resources.AGENT_SESSIONS.plural: {"token": lambda body: [f"{_namespace(body)}/{_at(_spec(body), 'tokenName')}"]},
+    resources.FLEETS.plural: {
+        "access": lambda body: [f"{namespace}/{name}" for namespace, name in default_policies(body)]
+    },
     resources.EXIT_NODES.plural: {"fleet": lambda body: [_at(_spec(body), "fleetName")]},
     resources.PODS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE), "fleet": _label(names.LABEL_FLEET)},
     resources.DEPLOYMENTS.plural: {"exit_node": _label(names.LABEL_EXIT_NODE)},
@@ -122,6 +132,11 @@ BEHIND_DNS = (resources.EXIT_NODES, resources.DEPLOYMENTS, resources.PODS, resou
 def _count(members: Set[Key], more: Set[Key], without: Key) -> int:
     """Size of the union without one: costs as much as `more`, not as `members`, which may be thousands."""
     return len(members) + len(more - members) - (without in members or without in more)
+
+
+def _default_of(fleet: v1alpha1.Fleet) -> list[tuple[str, str]]:
+    defaults = fleet.spec.access_defaults
+    return [(defaults.policy_ref.namespace, defaults.policy_ref.name)] if defaults else []
 
 
 class World:
@@ -193,8 +208,8 @@ class World:
         return self.find(v1alpha1.AccessPolicy, resources.ACCESS_POLICIES, namespace, name)
 
     def fleets_of_policy(self, policy: v1alpha1.AccessPolicy) -> set[str]:
-        """Fleets of the Tunnels that name a policy and may."""
-        found: set[str] = set()
+        """Fleets that name a policy, and those of the Tunnels that name it and may."""
+        found = {name for name, fleet in self.fleets().items() if (policy.namespace, policy.name) in _default_of(fleet)}
         for body in self.cache[resources.TUNNELS].select("access", f"{policy.namespace}/{policy.name}"):
             fleet, namespace = self.fleets().get(_at(_spec(body), "fleetName")), self.namespace(_namespace(body))
             if fleet is None or namespace is None or not fleet.spec.allowed_namespaces.allows(dict(namespace.labels)):

@@ -1,12 +1,13 @@
 """What Secrets of a policy have to hold, who may name it, and that messages never tell what is in them."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
 from hawse_api import v1alpha1
-from hawse_operator.policies import access, facts
-from support.objects import NOW, policy
+from hawse_operator.policies import access, facts, targets, tunnels
+from support.objects import NOW, fleet, policy, token, tunnel, tunnel_body
 
 HASH = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 KEY = b"0123456789abcdef"
@@ -129,3 +130,62 @@ def test_a_tunnel_says_that_its_policy_refuses_everybody(status: str | None, is_
     violation = access.is_enforceable(access.Named("team-a", "staff", found))
     assert (violation is not None) is is_refused
     assert violation is None or "kubectl describe accesspolicy staff -n team-a" in violation.message
+
+
+OWN = {"access": {"policyRef": {"name": "own"}}}
+FLEETS = {"access": {"policyRef": {"name": "staff", "namespace": "security"}}}
+TCP = {"protocol": "TCP", "host": None}
+
+
+def defaults(mode: str) -> v1alpha1.Fleet:
+    ref = {"name": "staff", "namespace": "security"}
+    return fleet(spec={"accessDefaults": {"policyRef": ref, "mode": mode}, "tcpPorts": "20000-20009"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "of", "expected"),
+    [
+        ({}, fleet(), []),
+        (OWN, fleet(), [("team-a/own", False)]),
+        ({}, None, []),
+        ({}, defaults("Default"), [("security/staff", True)]),
+        (OWN, defaults("Default"), [("team-a/own", False)]),
+        ({}, defaults("Required"), [("security/staff", True)]),
+        (OWN, defaults("Required"), [("team-a/own", False), ("security/staff", True)]),
+        (FLEETS, defaults("Required"), [("security/staff", False)]),
+        (TCP, defaults("Default"), []),
+        (TCP, defaults("Required"), [("security/staff", True)]),
+    ],
+)
+def test_which_policies_count(
+    spec: dict[str, object], of: v1alpha1.Fleet | None, expected: list[tuple[str, bool]]
+) -> None:
+    body = tunnel_spec(spec)
+    found = access.policies_of(body, of)
+    assert [("/".join(ref), by_fleet) for ref, by_fleet in found] == expected
+
+
+def tunnel_spec(spec: dict[str, object]) -> v1alpha1.Tunnel:
+    """A Tunnel; None takes a field away."""
+    made = tunnel_body(spec=spec)
+    made["spec"] = {name: value for name, value in made["spec"].items() if value is not None}
+    return v1alpha1.Tunnel.from_object(made)
+
+
+def test_the_fleets_policy_needs_no_leave_and_has_to_be_there() -> None:
+    there = access.Named("security", "staff", policy("staff", "security"), by_fleet=True)
+    assert access.may_be_named(there, "team-b", NAMESPACE) is None
+    gone = access.may_be_named(access.Named("security", "staff", None, by_fleet=True), "team-b", NAMESPACE)
+    assert gone is not None
+    assert gone.reason == "AccessPolicyNotFound"
+
+
+def test_a_tcp_tunnel_is_closed_where_a_policy_is_required() -> None:
+    destination = targets.Destination(tunnel().spec.target, token())
+    named = (access.Named("security", "staff", policy("staff", "security"), by_fleet=True),)
+    given = tunnels.TunnelInput(
+        tunnel_spec(TCP), defaults("Required"), ("default",), NAMESPACE, destination, None, (), policies=named
+    )
+    assert [violation.reason for violation in tunnels.violations_of_access(given)] == ["AccessNotChecked"]
+    assert tunnels.violations_of_access(replace(given, tunnel=tunnel())) == ()
+    assert tunnels.violations_of_access(replace(given, policies=())) == ()

@@ -168,6 +168,23 @@ def test_a_policy_wakes_the_tunnels_that_name_it_when_it_or_its_readiness_turns(
     assert scene.woken() == {named, GUARDED}
 
 
+def test_policies_go_to_the_fleets_that_name_them_or_whose_tunnels_may(scene: Scene) -> None:
+    staff, ref = objects.policy("staff", "security"), {"name": "staff", "namespace": "security"}
+    shared = objects.policy("staff", "security", spec={**staff.spec.dump(), "allowedNamespaces": {"from": "All"}})
+    assert scene.world.fleets_of_policy(shared) == set()
+    named = objects.tunnel_body("blog", spec={"access": {"policyRef": ref}})
+    scene.intake.observe(resources.TUNNELS, "ADDED", named)
+    assert scene.world.fleets_of_policy(staff) == set(), "it does not let that namespace use it"
+    assert scene.world.fleets_of_policy(shared) == {"default"}
+    scene.intake.observe(resources.TUNNELS, "DELETED", changed(named))
+    defaults = changed(objects.fleet_body(spec={"accessDefaults": {"policyRef": ref}}))
+    scene.intake.observe(resources.FLEETS, "MODIFIED", defaults)
+    assert scene.world.fleets_of_policy(staff) == {"default"}
+    scene.woken()
+    scene.intake.observe(resources.ACCESS_POLICIES, "ADDED", objects.policy_body("staff", "security"))
+    assert scene.woken() == {Key("accesspolicies", "security", "staff"), TUNNEL}
+
+
 def test_what_is_no_news_wakes_nobody(scene: Scene) -> None:
     scene.intake.observe(resources.TUNNELS, "MODIFIED", objects.tunnel_body())
     assert scene.woken() == set()
