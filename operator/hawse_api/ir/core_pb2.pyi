@@ -438,6 +438,7 @@ class TunnelCounters(_message.Message):
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
     STANDBY_FIELD_NUMBER: _builtins.int
+    SHIELD_FIELD_NUMBER: _builtins.int
     tunnel_uid: _builtins.str
     requests: _builtins.int
     bytes_in: _builtins.int
@@ -457,6 +458,10 @@ class TunnelCounters(_message.Message):
     def standby(self) -> Global___StandbyCounters:
         """Absent: the tunnel has no standby."""
 
+    @_builtins.property
+    def shield(self) -> Global___ShieldCounters:
+        """Absent: the tunnel has no shield."""
+
     def __init__(
         self,
         *,
@@ -469,14 +474,55 @@ class TunnelCounters(_message.Message):
         in_flight: _builtins.int = ...,
         queued: _builtins.int = ...,
         standby: Global___StandbyCounters | None = ...,
+        shield: Global___ShieldCounters | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["standby", b"standby"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shield", b"shield", "standby", b"standby"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "in_flight", b"in_flight", "queued", b"queued", "requests", b"requests", "standby", b"standby", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "in_flight", b"in_flight", "queued", b"queued", "requests", b"requests", "shield", b"shield", "standby", b"standby", "tunnel_uid", b"tunnel_uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TunnelCounters: _TypeAlias = TunnelCounters  # noqa: Y015
+
+@_typing.final
+class ShieldCounters(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HITS_FIELD_NUMBER: _builtins.int
+    MISSES_FIELD_NUMBER: _builtins.int
+    COLLAPSED_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    BYPASSED_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    hits: _builtins.int
+    """Answered from what was stored, while it was fresh."""
+    misses: _builtins.int
+    """Fetched from the app, for all who asked at the same time."""
+    collapsed: _builtins.int
+    """Answered by a fetch that another request had begun."""
+    stale: _builtins.int
+    """Answered from what was stored though it was not fresh any more."""
+    bypassed: _builtins.int
+    """Passed to the app for one visitor alone."""
+    bytes: _builtins.int
+    """Bytes stored now."""
+    def __init__(
+        self,
+        *,
+        hits: _builtins.int = ...,
+        misses: _builtins.int = ...,
+        collapsed: _builtins.int = ...,
+        stale: _builtins.int = ...,
+        bypassed: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypassed", b"bypassed", "bytes", b"bytes", "collapsed", b"collapsed", "hits", b"hits", "misses", b"misses", "stale", b"stale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShieldCounters: _TypeAlias = ShieldCounters  # noqa: Y015
 
 @_typing.final
 class StandbyCounters(_message.Message):

@@ -1,13 +1,16 @@
 //! What `Core.snapshot` reads of the edge: counters per tunnel and in total. Written by the listener and the count layer.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use hawse_proto::{
     codes::{self, Code},
     core::{Snapshot, TunnelCounters},
 };
 
-use crate::fault;
+use crate::{fault, shield};
 
 /// All codes that exist; the counters are an array in this order.
 const CODES: usize = codes::ALL.len();
@@ -22,6 +25,7 @@ pub(crate) struct Counters {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     in_flight: AtomicU64,
+    pub(crate) shield: Arc<shield::Counters>,
 }
 
 impl Default for Counters {
@@ -33,6 +37,7 @@ impl Default for Counters {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            shield: Arc::default(),
         }
     }
 }
@@ -90,6 +95,7 @@ impl Counters {
             in_flight: read(&self.in_flight),
             queued: 0,
             standby: None,
+            shield: None,
         }
     }
 }

@@ -123,6 +123,12 @@ impl<D: Dialer> Edge<D> {
         self.shared.access.put_material(id, data)
     }
 
+    /// Forgets what is stored of a tunnel's answers; how many those were. `None`: there is no such tunnel here.
+    pub fn purge(&self, tunnel_uid: &str) -> Option<u64> {
+        let tunnel = self.shared.routes.by_uid(tunnel_uid)?;
+        Some(tunnel.shield.as_ref().map_or(0, |shield| shield.purge()))
+    }
+
     /// Listens for visitors on TCP and, for HTTP/3, on UDP; inside a tokio runtime. Served once the result's `run` is awaited.
     pub fn bind(&self, addr: SocketAddr, options: EdgeOptions) -> Result<Listening, BindError> {
         Listening::bind(self.dialer.clone(), self.shared.clone(), addr, &options)

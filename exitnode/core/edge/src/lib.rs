@@ -33,6 +33,7 @@ mod respond;
 mod route;
 mod rules;
 mod shared;
+mod shield;
 mod sockets;
 mod stack;
 mod stalls;

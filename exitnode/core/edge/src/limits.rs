@@ -242,6 +242,31 @@ pub(crate) const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// When an exit node drains, a visitor that has just connected may still end its handshake for this long, and then, over
 /// HTTP/1.1, send its first request for as long.
 pub(crate) const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// Bytes of all answers that the shield stores, of all tunnels; past it the least used go. Less on a small node: an eighth of its
+/// memory.
+pub(crate) const SHIELD_BYTES: usize = 64 << 20;
+/// Of one such answer. A longer one is shared by those who ask while it comes, and is not stored.
+pub(crate) const SHIELD_ANSWER_BYTES: usize = 4 << 20;
+/// Bytes of all shared answers that are on their way to visitors. Past it each keeps no more than its readers wait for.
+pub(crate) const SHIELD_FLIGHTS_BYTES: usize = 64 << 20;
+/// Bytes of a shared answer of which some readers have more than others, once it is not to be stored.
+pub(crate) const SHIELD_WINDOW_BYTES: usize = 1 << 20;
+/// A reader of a shared answer for whom the others have waited this long is cut off.
+pub(crate) const SHIELD_LAGGARD: Duration = Duration::from_secs(2);
+/// For an answer that nobody waits for any more to be whole, so that it can be stored.
+pub(crate) const SHIELD_UNREAD: Duration = Duration::from_secs(30);
+/// What could not be shared is not waited for again for this long; then one request looks again, alone.
+pub(crate) const SHIELD_UNSHARED: Duration = Duration::from_secs(5);
+/// Pages of which that is known.
+pub(crate) const SHIELD_UNSHARED_PAGES: usize = 16_384;
+/// Fields that Vary may name of one page; with more it is not shared.
+pub(crate) const SHIELD_VARY_FIELDS: usize = 8;
+/// For how long an answer counts as fresh at most, whatever the app says.
+pub(crate) const SHIELD_FRESH: Duration = Duration::from_secs(86_400);
+/// For how long it may be given out stale at most: a laptop's weekend, and more.
+pub(crate) const SHIELD_STALE: Duration = Duration::from_secs(604_800);
+/// Pieces in which a stored answer is sent; a visitor is waited for with each.
+pub(crate) const SHIELD_PIECE_BYTES: usize = 64 << 10;
 /// Most bytes of one error page after its slots were filled.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;
 

@@ -75,6 +75,7 @@ impl Listening {
         (socket, quic): (TcpListener, Option<Entrance>),
     ) -> io::Result<Self> {
         let limits = Limits::of(options);
+        shared.routes.store.set_memory(limits.memory_bytes);
         let tasks = Tasks::default();
         let upstream = Upstream::new(dialer, tasks.clone(), &shared, &limits);
         let (checks, among) = (Checks::new(upstream.clone(), shared.clone()), tasks.clone());
@@ -94,6 +95,7 @@ impl Listening {
             served_by: HeaderValue::from_str(&options.served_by)
                 .ok()
                 .filter(|name| !name.is_empty()),
+            tasks: tasks.clone(),
             upstream,
         });
         let tls = server_config(shared.clone(), Alpn::Tcp)?;

@@ -23,12 +23,13 @@ use crate::{
     fault,
     gate::Gate,
     limits,
+    shield::{Shield, Store},
     standby::{Claim, Standby},
     tcp::Ports,
 };
 
 /// Names that `ir.Tunnel.required_features` may hold: a tunnel that needs what an exit node lacks is not served by it.
-pub(crate) const FEATURES: &[&str] = &["tcp/1", access::FEATURE];
+pub(crate) const FEATURES: &[&str] = &["shield/1", "tcp/1", access::FEATURE];
 /// A host name is at most this long (RFC 1035).
 const HOST_BYTES: usize = 253;
 
@@ -59,6 +60,8 @@ pub(crate) struct Tunnel {
     pub(crate) gate: Gate,
     /// Policies that all have to let a visitor in.
     pub(crate) access: Vec<String>,
+    /// `None`: nothing is shared.
+    pub(crate) shield: Option<Arc<Shield>>,
     owner: Owner,
 }
 
@@ -94,6 +97,8 @@ pub(crate) struct Routes {
     by_host: papaya::HashMap<String, Arc<Tunnel>>,
     by_port: papaya::HashMap<u16, Arc<Tunnel>>,
     by_uid: papaya::HashMap<String, Arc<Tunnel>>,
+    /// What tunnels' shields store.
+    pub(crate) store: Arc<Store>,
     /// Writers take turns; readers never wait.
     writing: Mutex<()>,
     /// A tunnel has turned to its standby, or back.
@@ -139,7 +144,7 @@ impl Routes {
         {
             self.release(old);
         }
-        self.insert(compile(new, (primary, standby), old.as_deref()));
+        self.insert(compile(new, (primary, standby), old.as_deref(), &self.store));
         Ok(())
     }
 
@@ -148,6 +153,9 @@ impl Routes {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = self.by_uid.pin().remove(uid) {
             old.endpoints().for_each(|endpoint| endpoint.pool.close());
+            if let Some(shield) = &old.shield {
+                shield.purge();
+            }
             self.tell_of_another_standby(old.standby.as_ref(), None);
             self.release(old);
         }
@@ -168,6 +176,7 @@ impl Routes {
             .map(|tunnel| TunnelCounters {
                 queued: tunnel.gate.queued() as u64,
                 standby: tunnel.standby.as_ref().map(|standby| standby.state.read()),
+                shield: tunnel.shield.as_ref().map(|shield| shield.read()),
                 ..tunnel.counters.read(&tunnel.uid)
             })
             .collect();
@@ -208,6 +217,9 @@ impl Routes {
         let tunnel = Arc::new(tunnel);
         let tunnels = self.by_uid.pin();
         if let Some(old) = tunnels.insert(tunnel.uid.clone(), tunnel.clone()) {
+            if let Some(shield) = &old.shield {
+                shield.is_replaced(tunnel.shield.as_deref());
+            }
             let is_kept = |endpoint| tunnel.endpoints().any(|kept| Arc::ptr_eq(kept, endpoint));
             let gone = old.endpoints().filter(|endpoint| !is_kept(endpoint));
             gone.for_each(|endpoint| endpoint.pool.close());
@@ -346,6 +358,7 @@ fn problems(tunnel: &ir::Tunnel) -> Vec<String> {
             "{wanted} requests at once are more than the {most} that a tunnel may have"
         ));
     }
+    found.extend(tunnel.shield.as_ref().and_then(Shield::problem));
     if let Some(closed) = &tunnel.closed
         && fault::by_text(&closed.code).is_none()
     {
@@ -371,7 +384,12 @@ fn is_hostname(name: &str) -> bool {
     name.len() <= HOST_BYTES && name.split('.').all(label)
 }
 
-fn compile(new: ir::Tunnel, (primary, standby): (Endpoint, Option<Standby>), old: Option<&Tunnel>) -> Tunnel {
+fn compile(
+    new: ir::Tunnel,
+    (primary, standby): (Endpoint, Option<Standby>),
+    old: Option<&Tunnel>,
+    store: &Arc<Store>,
+) -> Tunnel {
     let owner = owner(&new);
     let timeouts = new.timeouts.unwrap_or_default();
     let ms = |value: u32| (value > 0).then(|| Duration::from_millis(value.into()));
@@ -388,8 +406,16 @@ fn compile(new: ir::Tunnel, (primary, standby): (Endpoint, Option<Standby>), old
         0 => limits::TUNNEL_REQUESTS,
         most => most as usize,
     });
+    let counters = old.map(|old| old.counters.clone()).unwrap_or_default();
+    // What the app of another target or owner said is not this one's.
+    let before = kept
+        .filter(|old| old.hostname == new.hostname)
+        .and_then(|old| old.shield.as_deref());
+    let said = new.shield.clone();
+    let shield = said.map(|said| Arc::new(Shield::new(said, store, before, counters.shield.clone())));
     Tunnel {
-        counters: old.map(|old| old.counters.clone()).unwrap_or_default(),
+        counters,
+        shield,
         gate,
         primary,
         standby,
@@ -425,6 +451,7 @@ fn shut(old: &Tunnel) -> Tunnel {
             message,
         }),
         counters: old.counters.clone(),
+        shield: None,
         gate: old.gate.clone(),
         access: old.access.clone(),
         owner: old.owner.clone(),

@@ -10,13 +10,14 @@ use crate::{
     dial::Dialer,
     layers::{
         Boxed, access::AccessLayer, admit::AdmitLayer, body_rate::BodyRateLayer, closed::ClosedLayer,
-        count::CountLayer, rescue::RescueLayer, route::RouteLayer, stamp::StampLayer, strict::StrictLayer,
-        timeouts::TimeoutsLayer,
+        count::CountLayer, rescue::RescueLayer, route::RouteLayer, shield::ShieldLayer, stamp::StampLayer,
+        strict::StrictLayer, timeouts::TimeoutsLayer,
     },
     limits::{self, Limits},
     respond::Pages,
     rules::HeadBounds,
     shared::Shared,
+    tasks::Tasks,
     upstream::Upstream,
     visit::Arrival,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Parts<D> {
     pub(crate) limits: Limits,
     pub(crate) pages: Pages,
     pub(crate) served_by: Option<HeaderValue>,
+    /// Owner of what the layers begin and no visitor waits for.
+    pub(crate) tasks: Tasks,
     pub(crate) upstream: Upstream<D>,
 }
 
@@ -62,6 +65,7 @@ fn compose<D: Dialer>(
         limits,
         pages,
         served_by,
+        tasks,
         upstream,
     } = parts;
     let (pressure, access) = (shared.pressure.clone(), shared.access.clone());
@@ -84,6 +88,8 @@ fn compose<D: Dialer>(
         .layer(ClosedLayer)
         // Who may come in is known before anything is shared, and before a place at the app is taken.
         .layer(AccessLayer { access })
+        // Above admit: what is answered from memory takes no place at the app, and a fetch takes one, not those who share it.
+        .layer(ShieldLayer { tasks })
         // Above the clocks: waiting for a place is not the app's time. Above body_rate: an unread body is not slow.
         .layer(AdmitLayer {
             patience: limits::TUNNEL_QUEUE_TIMEOUT,
@@ -108,8 +114,9 @@ mod tests {
     use crate::layers::testing::NoDialer;
 
     /// Changing the order is a decision: change this line with it.
-    const ORDER: [&str; 11] = [
-        "Stamp", "Rescue", "Strict", "Route", "Count", "Closed", "Access", "Admit", "BodyRate", "Timeouts", "Upstream",
+    const ORDER: [&str; 12] = [
+        "Stamp", "Rescue", "Strict", "Route", "Count", "Closed", "Access", "Shielded", "Admit", "BodyRate", "Timeouts",
+        "Upstream",
     ];
 
     #[tokio::test]
@@ -122,12 +129,13 @@ mod tests {
             limits: Limits::default(),
             pages: Pages::default(),
             served_by: None,
+            tasks: Tasks::default(),
             upstream: Upstream::new(NoDialer, Default::default(), &Shared::default(), &Limits::default()),
         });
         let names: Vec<&str> = name_of(&stack)
             .split('<')
             .map(|part| part.rsplit("::").next().unwrap_or(part))
             .collect();
-        assert_eq!(names[..11], ORDER, "{names:?}");
+        assert_eq!(names[..12], ORDER, "{names:?}");
     }
 }

@@ -241,6 +241,7 @@ pub(crate) struct Routed {
 pub(crate) struct Ticket {
     pub(crate) tunnel: Arc<Tunnel>,
     place: OnceLock<Place>,
+    is_visitors: bool,
 }
 
 impl Ticket {
@@ -249,6 +250,16 @@ impl Ticket {
         Arc::new(Self {
             tunnel,
             place: OnceLock::new(),
+            is_visitors: true,
+        })
+    }
+
+    /// Of a request of the edge's own on behalf of visitors, who are counted by theirs.
+    pub(crate) fn of_fetch(tunnel: Arc<Tunnel>) -> Arc<Self> {
+        Arc::new(Self {
+            tunnel,
+            place: OnceLock::new(),
+            is_visitors: false,
         })
     }
 
@@ -260,7 +271,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.tunnel.counters.leave();
+        if self.is_visitors {
+            self.tunnel.counters.leave();
+        }
     }
 }
 

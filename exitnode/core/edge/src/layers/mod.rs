@@ -10,6 +10,7 @@ pub(crate) mod closed;
 pub(crate) mod count;
 pub(crate) mod rescue;
 pub(crate) mod route;
+pub(crate) mod shield;
 pub(crate) mod stamp;
 pub(crate) mod strict;
 pub(crate) mod timeouts;
@@ -37,6 +38,7 @@ pin_project! {
     pub(crate) enum Step<F> {
         Next { #[pin] inner: F },
         Later { inner: Boxed<Outcome> },
+        Answered { response: Option<Response<Body>> },
         Refused { fault: Option<Fault> },
     }
 }
@@ -48,6 +50,12 @@ impl<F> Step<F> {
 
     pub(crate) fn later(inner: impl Future<Output = Outcome> + Send + 'static) -> Self {
         Self::Later { inner: Box::pin(inner) }
+    }
+
+    pub(crate) fn answered(response: Response<Body>) -> Self {
+        Self::Answered {
+            response: Some(response),
+        }
     }
 
     pub(crate) fn refused(fault: Fault) -> Self {
@@ -63,6 +71,9 @@ impl<F: Future<Output = Outcome>> Future for Step<F> {
             StepProjection::Next { inner } => inner.poll(cx),
             StepProjection::Later { inner } => inner.as_mut().poll(cx),
             // Polled again after the end is a bug of the caller; waiting for ever is the harmless answer.
+            StepProjection::Answered { response } => response
+                .take()
+                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
             StepProjection::Refused { fault } => fault.take().map_or(Poll::Pending, |fault| Poll::Ready(Err(fault))),
         }
     }

@@ -186,6 +186,30 @@ pub struct TunnelCounters {
     /// Absent: the tunnel has no standby.
     #[prost(message, optional, tag = "9")]
     pub standby: ::core::option::Option<StandbyCounters>,
+    /// Absent: the tunnel has no shield.
+    #[prost(message, optional, tag = "10")]
+    pub shield: ::core::option::Option<ShieldCounters>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShieldCounters {
+    /// Answered from what was stored, while it was fresh.
+    #[prost(uint64, tag = "1")]
+    pub hits: u64,
+    /// Fetched from the app, for all who asked at the same time.
+    #[prost(uint64, tag = "2")]
+    pub misses: u64,
+    /// Answered by a fetch that another request had begun.
+    #[prost(uint64, tag = "3")]
+    pub collapsed: u64,
+    /// Answered from what was stored though it was not fresh any more.
+    #[prost(uint64, tag = "4")]
+    pub stale: u64,
+    /// Passed to the app for one visitor alone.
+    #[prost(uint64, tag = "5")]
+    pub bypassed: u64,
+    /// Bytes stored now.
+    #[prost(uint64, tag = "6")]
+    pub bytes: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StandbyCounters {
