@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from hawse_exitnode import sessions
 from hawse_exitnode.session_state import ConfigurationAged, DirectoryChanged, LinkClosed, Phase
 from support.session_script import BLOG, DIRECTORY, SHOP, WHO, Script
 
@@ -22,6 +23,7 @@ def test_every_session_is_sent_away_and_told_why_and_that_it_may_come_back() -> 
         "2:bind ",
         "2:close 1017",
     ]
+    assert sessions.serving(script.state) == frozenset(), "other exit nodes are told that nothing is served here"
     why = script.refusal(2)
     assert (why.code, why.final) == ("HAWSE-1017", False)
     assert SINCE in why.message
