@@ -25,11 +25,11 @@ use crate::{
     limits,
     shield::{Shield, Store},
     standby::{Claim, Standby},
-    tcp::Ports,
+    tcp::{self, Ports},
 };
 
 /// Names that `ir.Tunnel.required_features` may hold: a tunnel that needs what an exit node lacks is not served by it.
-pub(crate) const FEATURES: &[&str] = &["shield/1", "tcp/1", access::FEATURE];
+pub(crate) const FEATURES: &[&str] = &["shield/1", tcp::FEATURE, access::FEATURE];
 /// A host name is at most this long (RFC 1035).
 const HOST_BYTES: usize = 253;
 

@@ -28,6 +28,9 @@ use crate::{
     upstream::Upstream,
 };
 
+/// What `required_features` of a TCP tunnel says, so that an exit node which takes it for something else serves none.
+pub(crate) const FEATURE: &str = "tcp/1";
+
 /// What connections of TCP tunnels share.
 pub(crate) struct Tcp<D> {
     pub(crate) shared: Arc<Shared>,
