@@ -12,6 +12,7 @@
 )]
 
 mod ca;
+pub mod shop;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
