@@ -15,7 +15,7 @@ from hawse_api.ir import control_pb2, ir_pb2
 from hawse_exitnode.directory import Directory, build_directory
 from hawse_exitnode.peer_state import Peer
 
-FEATURES: frozenset[str] = frozenset({names.FEATURE_TCP, names.FEATURE_ACCESS})
+FEATURES: frozenset[str] = frozenset({names.FEATURE_ACCESS, names.FEATURE_SHIELD, names.FEATURE_TCP})
 """Names that Tunnel.required_features may hold on this version (route.rs of the edge has the same)."""
 MATERIAL = "material/"
 FLEET = "fleet"

@@ -54,6 +54,7 @@ class NodeCollector(Collector):
         yield from _edge(reading.snapshot)
         yield from _tunnels(reading)
         yield from _standbys(reading)
+        yield from _shields(reading)
         yield from _peers(reading)
         yield from _node(reading)
 
@@ -160,6 +161,31 @@ def _peers(reading: Reading) -> Iterable[Metric]:
         moved.add_metric([region, "in"], carried.bytes_in)
         moved.add_metric([region, "out"], carried.bytes_out)
     yield from (reached, listed, streams, moved)
+
+
+def _shields(reading: Reading) -> Iterable[Metric]:
+    labels = ["namespace", "tunnel"]
+    answers = CounterMetricFamily(
+        "hawse_tunnel_shield_requests",
+        "Requests of tunnels with a shield, by what became of them.",
+        labels=[*labels, "result"],
+    )
+    held = GaugeMetricFamily("hawse_tunnel_shield_stored_bytes", "Bytes of stored answers.", labels=labels)
+    for tunnel in reading.snapshot.tunnels:
+        known = reading.tunnels.get(tunnel.tunnel_uid)
+        if known is None or not tunnel.HasField("shield"):
+            continue
+        counted = tunnel.shield
+        for result, count in (
+            ("hit", counted.hits),
+            ("miss", counted.misses),
+            ("collapsed", counted.collapsed),
+            ("stale", counted.stale),
+            ("bypassed", counted.bypassed),
+        ):
+            answers.add_metric([*known, result], count)
+        held.add_metric(list(known), counted.bytes)
+    yield from (answers, held)
 
 
 def _node(reading: Reading) -> Iterable[Metric]:

@@ -193,6 +193,20 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("Tunnel", "traffic.timeouts.idle", "25h", "spec.traffic.timeouts.idle", "between 1s and 24h"),
     ("Tunnel", "traffic.maxConcurrent", 0, "spec.traffic.maxConcurrent", "greater than or equal to 1"),
     ("Tunnel", "traffic.maxConcurrent", 961, "spec.traffic.maxConcurrent", "less than or equal to 960"),
+    ("Tunnel", "", tcp(traffic={"shield": {}}), "spec", "traffic.shield is for HTTP tunnels"),
+    *(
+        ("Tunnel", "traffic.shield", wrong, f"spec.traffic.shield.{where}", says)
+        for wrong, where, says in (
+            ({"ttl": "0s"}, "ttl", "between 1ms and 1h"),
+            ({"ttl": "61m"}, "ttl", "between 1ms and 1h"),
+            ({"staleIfError": "169h"}, "staleIfError", "between 1s and 168h"),
+            ({"staleWhileRevalidate": "25h"}, "staleWhileRevalidate", "between 1s and 24h"),
+            ({"keyHeaders": ["x y"]}, "keyHeaders[0]", "must match"),
+            ({"keyHeaders": ["CooKie"]}, "keyHeaders[0]", "cookie cannot be a key header"),
+            ({"bypassCookies": ["a=b"]}, "bypassCookies[0]", "must match"),
+            ({"hits": 1}, "hits", "unknown field"),
+        )
+    ),
     ("Tunnel", "reclaimPolicy", "Keep", "spec.reclaimPolicy", "must be one of 'Retain' or 'Delete'"),
     ("Tunnel", "suspend", "true", "spec.suspend", "valid boolean"),
     ("Tunnel", "suspend", 1, "spec.suspend", "valid boolean"),
@@ -362,6 +376,12 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("Tunnel", "", tcp(target={"type": "URL", "url": "tcp://db.example.com:5432"})),
     ("Tunnel", "", tcp(standby={"target": {"type": "URL", "url": "tcp://[2606:4700::1111]:5432"}})),
     ("Tunnel", "traffic", {}),
+    ("Tunnel", "traffic.shield", {}),
+    (
+        "Tunnel",
+        "traffic.shield",
+        {"ttl": "2s", "staleIfError": "168h", "keyHeaders": ["Accept-Language"], "bypassCookies": ["__Host-sid"]},
+    ),
     ("Tunnel", "standby", {"target": {"type": "URL", "url": "https://a.example"}, "failback": {"after": "0s"}}),
     ("Tunnel", "standby", {"target": {"type": "Agent", "agent": {"tokenRef": {"name": "spare"}}}}),
     ("Tunnel", "traffic.timeouts.request", "1h"),

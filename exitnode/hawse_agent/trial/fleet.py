@@ -53,6 +53,7 @@ class TunnelSpec:
     direct: ir_pb2.UrlTarget | None = None
     """Set: it leads there and not to the trial's agents."""
     standby: ir_pb2.Standby | None = None
+    shield: ir_pb2.Shield | None = None
 
     @property
     def host_label(self) -> str:
@@ -193,6 +194,9 @@ def _tunnel(fleet: TrialFleet, spec: TunnelSpec) -> ir_pb2.Object:
         tunnel.direct.CopyFrom(spec.direct)
     if spec.standby is not None:
         tunnel.standby.CopyFrom(spec.standby)
+    if spec.shield is not None:
+        tunnel.shield.CopyFrom(spec.shield)
+        tunnel.required_features.append(names.FEATURE_SHIELD)
     if spec.closed:
         tunnel.closed.CopyFrom(ir_pb2.Closed(code="HAWSE-1008", message=spec.closed))
     return ir_pb2.Object(key=f"tunnel/{spec.uid}", tunnel=tunnel)

@@ -80,6 +80,7 @@ from hawse_api.v1alpha1.meta import (
     format_time,
 )
 from hawse_api.v1alpha1.schema import Definition, Scope
+from hawse_api.v1alpha1.shield import Shield
 from hawse_api.v1alpha1.subdomainreservation import (
     ClaimRef,
     SubdomainReservation,
@@ -220,6 +221,7 @@ __all__ = [
     "ServiceAddress",
     "ServiceTarget",
     "ServiceType",
+    "Shield",
     "Shutdown",
     "Standby",
     "StaticAddress",

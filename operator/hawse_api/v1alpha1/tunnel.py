@@ -38,6 +38,7 @@ from hawse_api.v1alpha1.schema import (
     immutable,
     list_map,
 )
+from hawse_api.v1alpha1.shield import Shield
 from hawse_api.v1alpha1.targets import TCP_SCHEME, AppProtocol, Standby, Target, token_of
 
 
@@ -129,6 +130,9 @@ class Traffic(Model):
     """Requests at the app at the same time, for each exit node; WebSockets count while they live, and so do the
     connections of a TCP tunnel. One more waits up to 10 s, in turn among visitors' addresses; then the visitor gets 503
     HAWSE-1010, or a reset."""
+    shield: Shield | None = None
+    """Answers that several visitors share, so that ten thousand at once do not reach a laptop; absent: off. Not for TCP
+    tunnels."""
 
 
 class TunnelAccess(Model):
@@ -204,6 +208,11 @@ class TunnelSpec(Model):
                 to.url is None or to.url.startswith(f"{TCP_SCHEME}:") == (spec.protocol is Protocol.TCP)
                 for to in _targets(spec)
             ),
+        ),
+        Rule(
+            cel="!has(self.traffic) || !has(self.traffic.shield) || self.protocol == 'HTTP'",
+            message="traffic.shield is for HTTP tunnels: nothing else has answers that can be shared",
+            holds=lambda spec: spec.traffic.shield is None or spec.protocol is Protocol.HTTP,
         ),
         Rule(
             cel="!has(self.access) || self.protocol == 'HTTP'",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hawse_api import names, v1alpha1
 from hawse_api.ir import ir_pb2
-from hawse_operator.translate import targets
+from hawse_operator.translate import shields, targets
 
 CLOSED = names.BY_NAME["TUNNEL_CLOSED"]
 ACCESS_UNAVAILABLE = names.BY_NAME["ACCESS_UNAVAILABLE"]
@@ -59,6 +59,8 @@ def translate_tunnel(
     if access:
         result.tunnel.access_policy_uids.extend(access)
         result.tunnel.required_features.append(names.FEATURE_ACCESS)
+    if traffic.shield is not None:
+        shields.set_shield(result.tunnel, traffic.shield, tunnel.metadata.annotations)
     return result
 
 
@@ -89,7 +91,7 @@ def close(served: ir_pb2.Object) -> ir_pb2.Object:
     result.tunnel.ClearField("timeouts")
     result.tunnel.ClearField("max_concurrent")
     result.tunnel.ClearField("app_protocol")
-    result.tunnel.ClearField("required_features")
+    shields.clear_shield(result.tunnel)
     result.tunnel.closed.code = CLOSED.code
     result.tunnel.closed.message = "Its owner has to mend its configuration."
     return result

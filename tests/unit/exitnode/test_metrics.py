@@ -32,6 +32,8 @@ NAMES = [
     "hawse_tunnel_requests_in_flight",
     "hawse_tunnel_requests_queued",
     "hawse_tunnel_requests_total",
+    "hawse_tunnel_shield_requests_total",
+    "hawse_tunnel_shield_stored_bytes",
     "hawse_tunnel_standby_active",
     "hawse_tunnel_standby_requests_total",
     "hawse_tunnel_target_turns_total",
@@ -53,6 +55,9 @@ def scrape() -> str:
         core_pb2.StandbyCounters(
             active=True, requests=6, failovers=3, failbacks=2, repeated=1, checks_passed=9, checks_failed=8
         )
+    )
+    snapshot.tunnels[0].shield.CopyFrom(
+        core_pb2.ShieldCounters(hits=7, misses=6, collapsed=5, stale=4, bypassed=3, bytes=2)
     )
     snapshot.tunnels.add(tunnel_uid="gone", by_class=[0, 0, 9, 0, 0, 0])
     snapshot.tunnels.add(tunnel_uid="2", requests=7, by_class=[0] * 6)
@@ -105,6 +110,10 @@ def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear()
     assert 'hawse_tunnel_connections_total{namespace="team-a",tunnel="db"} 7.0' in text
     assert 'hawse_tunnel_requests_total{class="2xx",namespace="team-a",tunnel="db"}' not in text
     assert 'hawse_tunnel_connections_total{namespace="team-a",tunnel="shop"}' not in text
+    for result, count in (("hit", 7), ("miss", 6), ("collapsed", 5), ("stale", 4), ("bypassed", 3)):
+        labels = f'namespace="team-a",result="{result}",tunnel="shop"'
+        assert f"hawse_tunnel_shield_requests_total{{{labels}}} {count}.0" in text
+    assert 'hawse_tunnel_shield_stored_bytes{namespace="team-a",tunnel="shop"} 2.0' in text
     assert "gone" not in text
     assert "hawse_control_term 7.0" in text
     assert "hawse_configuration_age_seconds 90.5" in text

@@ -7,9 +7,12 @@
 
 mod support;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +24,7 @@ use tokio::{
     net::TcpStream,
     sync::Semaphore,
     task::JoinSet,
+    time::Instant,
 };
 
 fn shielded(shield: ir::Shield) -> ir::Tunnel {
@@ -122,6 +126,44 @@ async fn a_thousand_visitors_at_once_over_all_protocols_are_one_request() {
     assert_eq!((hit.text().as_str(), app.requests()), ("page", 1));
     assert_eq!(hit.head.headers["cache-status"], "hawse; hit");
     assert!(hit.head.headers.contains_key("age") && hit.head.headers.contains_key("x-hawse-request-id"));
+}
+
+#[tokio::test]
+async fn ten_thousand_visitors_in_two_seconds_cost_the_app_a_request_every_two() {
+    let (scene, app) = scene(on(), "cache-control: max-age=2\r\n", Bytes::from_static(b"page")).await;
+    app.gate.add_permits(100);
+    let begun = Instant::now();
+    let mut visitors = JoinSet::new();
+    for _ in 0..20 {
+        let h2 = scene.h2().await;
+        visitors.spawn(async move {
+            let mut good = 0;
+            for step in 0..50 {
+                tokio::time::sleep_until(begun + Duration::from_millis(40 * step)).await;
+                let mut wave = JoinSet::new();
+                for _ in 0..10 {
+                    let mut h2 = h2.clone();
+                    wave.spawn(async move {
+                        let asked = request("GET", "/launch").body(no_body()).unwrap();
+                        let answer = h2.send_request(asked).await.unwrap();
+                        answer.into_body().collect().await.unwrap().to_bytes() == "page"
+                    });
+                }
+                good += wave.join_all().await.into_iter().filter(|good| *good).count();
+            }
+            good
+        });
+    }
+    let good: usize = visitors.join_all().await.into_iter().sum();
+    // On a machine that is not busy it takes 2 s: one request, or a second at its end.
+    let most = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap().div_ceil(2);
+    assert_eq!(good, 10_000);
+    assert!(
+        app.requests() <= most,
+        "{} requests in {:?}",
+        app.requests(),
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
