@@ -137,6 +137,7 @@ class Reason(StrEnum):
     ACCESS_NOT_CHECKED = "AccessNotChecked"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_UNREADABLE = "SecretUnreadable"
+    KEYS_NOT_FETCHED = "KeysNotFetched"
     # Reserved
     RESERVED = "Reserved"
     NAME_TAKEN = "NameTaken"

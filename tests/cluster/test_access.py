@@ -6,12 +6,15 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from hawse_api import names
+from support.issuer import certificate, issuing, token
 from support.operator import FLEET, SYSTEM, Api, namespace, tunnel, wait_for
 from support.whole import TEAM, TUNNEL, installed, laptop
 
@@ -22,6 +25,8 @@ ADA = ("authorization", "Basic " + base64.b64encode(b"ada:U*U").decode())
 HASH = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 """Of the password "U*U" (a vector of crypt_blowfish)."""
 KEY = "0123456789abcdef"
+PEM: dict[str, Path] = {}
+"""The issuer's certificate, which the operator trusts."""
 FORGED = [("x-hawse-user", "root"), ("X_Hawse_User", "root"), ("x-hawse-groups", "admins"), ("cookie", "a=1")]
 
 
@@ -42,9 +47,13 @@ class Tells(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     directory = tmp_path_factory.mktemp("access")
+    trust = {"SSL_CERT_FILE": str(PEM.setdefault("issuer", certificate(directory)))}
     app = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tells)
     threading.Thread(target=app.serve_forever, name="app", daemon=True).start()
-    with installed(directory, regions={"eu-1": "eu-west"}) as api, laptop(directory, api, app.server_port):
+    with (
+        installed(directory, regions={"eu-1": "eu-west"}, environment=trust) as api,
+        laptop(directory, api, app.server_port),
+    ):
         yield api
     app.shutdown()
     app.server_close()
@@ -116,8 +125,8 @@ def test_from_its_policy_on_a_tunnel_asks_and_the_app_learns_who_visits_and_noth
 def test_two_tunnels_share_a_policy_and_each_waits_for_it(api: Api) -> None:
     api.apply(guarded("blog", agent="nobody"))
     wait_outcome(api, "503 HAWSE-1008", "blog")  # its token is not there
-    token = {"apiVersion": names.API_VERSION, "kind": "AgentToken", "metadata": {"name": "nobody", "namespace": TEAM}}
-    api.apply({**token, "spec": {}})
+    agent = {"apiVersion": names.API_VERSION, "kind": "AgentToken", "metadata": {"name": "nobody", "namespace": TEAM}}
+    api.apply({**agent, "spec": {}})
     wait_outcome(api, "401 HAWSE-1018", "blog")
     assert outcome(api, "blog", ADA) == "503 HAWSE-1002", "let in, and no agent is there"
     assert outcome(api, TUNNEL, ADA) == "200"
@@ -140,12 +149,12 @@ def test_a_secret_that_goes_closes_and_one_that_comes_back_opens(api: Api) -> No
 
 def test_another_namespace_may_name_it_only_if_it_says_so(api: Api) -> None:
     api.apply(namespace("team-b"), guarded("theirs", "team-b", namespace=TEAM))
-    token = {
+    agent = {
         "apiVersion": names.API_VERSION,
         "kind": "AgentToken",
         "metadata": {"name": "laptop", "namespace": "team-b"},
     }
-    api.apply({**token, "spec": {}})
+    api.apply({**agent, "spec": {}})
     api.wait_reason("tunnel", "theirs", "ResolvedRefs", "AccessPolicyNotAllowed", "team-b")
     wait_outcome(api, "503 HAWSE-1020", "theirs", ADA)
     api.apply(policy(allowedNamespaces={"from": "All"}))
@@ -166,6 +175,30 @@ def test_a_fleet_may_require_a_policy_of_tunnels_that_name_none(api: Api) -> Non
     wait_outcome(api, "200", TUNNEL, ADA)
     api.apply(FLEET, guarded(TUNNEL))
     wait_outcome(api, "401 HAWSE-1018", TUNNEL)
+
+
+def test_tokens_let_in_also_while_their_issuer_is_away(api: Api) -> None:
+    spec: dict[str, Any] = {**FLEET["spec"], "targets": {"allowedCIDRs": ["127.0.0.0/8"]}}  # type: ignore[dict-item]
+    api.apply({**FLEET, "spec": spec}, guarded(TUNNEL))
+    with issuing(PEM["issuer"]) as url:
+        issuer = {"issuer": url, "audiences": ["shop"], "jwksURI": f"{url}/keys"}
+        api.apply(policy(jwt=[issuer]))
+        bearer = ("authorization", f"Bearer {token(url, email='ada@example.org', groups=['staff'])}")
+        wait_outcome(api, "200", TUNNEL, bearer)
+        seen = visit(api, TUNNEL, bearer, *FORGED).json()
+        told = [["x-hawse-email", "ada@example.org"], ["x-hawse-groups", "staff"], ["x-hawse-user", "ada"]]
+        assert sorted(field for field in seen if field[0].startswith("x-hawse-") and "request" not in field[0]) == told
+        assert "authorization" not in {name for name, _ in seen}
+        forged = token(url, key=ed25519.Ed25519PrivateKey.generate())
+        assert outcome(api, TUNNEL, ("authorization", f"Bearer {forged}")) == "401 HAWSE-1018"
+    api.apply(policy(jwt=[issuer], mode="Any", ipRanges={"deny": ["192.0.2.0/24"]}))  # makes the operator look again
+    assert outcome(api, TUNNEL, bearer) == "200"
+    api.apply(policy(jwt=[{**issuer, "jwksURI": "https://127.0.0.1:1/keys"}]))
+    wait_outcome(api, "503 HAWSE-1020", TUNNEL, bearer)
+    said = api.wait_reason("accesspolicy", "staff", "Ready", "KeysNotFetched", TEAM)
+    assert "https://127.0.0.1:1/keys: it cannot be reached" in said["message"]
+    api.apply(policy())
+    wait_outcome(api, "200", TUNNEL, ADA)
 
 
 def test_a_policy_that_is_deleted_closes_all_its_tunnels(api: Api) -> None:

@@ -166,6 +166,17 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
             ("X-", "must match"),
         )
     ),
+    *(
+        (
+            "AccessPolicy",
+            "jwt",
+            [{"issuer": "a", "audiences": ["b"], "jwksURI": url}],
+            "spec.jwt[0].jwksURI",
+            "must match",
+        )
+        for url in ("http://a.example/keys", "https://user@a.example/", "https://a.example/a b", "https:///keys/")
+    ),
+    ("AccessPolicy", "jwt", [{"issuer": "a", "audiences": [], "jwksURI": "https://a.b/"}], "audiences", "at least 1"),
     ("AccessPolicy", "authorization", {"rules": []}, "spec.authorization.rules", "at least 1"),
     ("AccessPolicy", "authorization.rules", [{"name": "a", "claim": "b", "anyOf": []}], "anyOf", "at least 1"),
     ("Tunnel", "standby", {}, "spec.standby.target", "is required"),
@@ -360,6 +371,7 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("AccessPolicy", "apiKeys", {"secretRef": {"name": "keys"}, "header": "X-My-Key2"}),
     ("AccessPolicy", "authorization", {"rules": [{"name": "a", "claim": "https://x/y", "anyOf": ["b c"]}]}),
     ("AccessPolicy", "allowedNamespaces", {"from": "All"}),
+    ("AccessPolicy", "jwt", [{"issuer": "a", "audiences": ["b"], "jwksURI": "https://a.example:8443/x?y=1"}]),
     ("Tunnel", "host.subdomain", "0-shop-9"),
     ("Tunnel", "host.subdomain", "s" * 63),
     ("Tunnel", "host", {"type": "Generated"}),

@@ -14,6 +14,8 @@ from hawse_api.v1alpha1.accesspolicy import (
     ClaimRule,
     DefaultVerdict,
     IpRanges,
+    JwtIssuer,
+    KeySet,
 )
 from hawse_api.v1alpha1.agentsession import AgentSession, AgentSessionSpec, AgentSessionStatus, Connection
 from hawse_api.v1alpha1.agenttoken import AgentToken, AgentTokenSpec, AgentTokenStatus, Expiry, ExpiryType, Uses
@@ -191,6 +193,8 @@ __all__ = [
     "Http3",
     "IpRanges",
     "Judgement",
+    "JwtIssuer",
+    "KeySet",
     "LabelSelector",
     "Listeners",
     "LocalRef",

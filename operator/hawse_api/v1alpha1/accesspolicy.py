@@ -1,6 +1,6 @@
 """AccessPolicy: who may visit the tunnels that name it. Made by a security team, shared by many tunnels.
 
-Served: addresses, passwords, API keys. A policy that cannot be enforced closes its tunnels.
+Served: addresses, passwords, API keys, tokens. A policy that cannot be enforced closes its tunnels.
 """
 
 from enum import StrEnum
@@ -17,6 +17,7 @@ from hawse_api.v1alpha1.schema import (
     Model,
     Rule,
     Scope,
+    Status,
     condition_columns,
     list_map,
 )
@@ -95,13 +96,31 @@ class ApiKeys(Model):
     """The request's field that brings the key; apps never see it."""
 
 
+_HttpsUrl = Annotated[str, Field(min_length=9, max_length=512, pattern=r"^https://[A-Za-z0-9.:\[\]-]+(/[!-~]*)?$")]
+
+
+class JwtIssuer(Model):
+    """Tokens (JSON Web Tokens, `Authorization: Bearer`) of one issuer."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=512)]
+    """What the token's `iss` is."""
+    audiences: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+        Field(min_length=1, max_length=16, json_schema_extra=LIST_SET),
+    ]
+    """One of them has to be in the token's `aud`."""
+    jwks_uri: Annotated[_HttpsUrl, Field(alias="jwksURI")]
+    """Where the issuer publishes its keys; read every minute. Private addresses only as far as a Fleet that the policy
+    is used in allows them (spec.targets.allowedCIDRs)."""
+
+
 class ClaimRule(Model):
     """Lets in those who have one of these values."""
 
     name: DnsLabel
     """What the rule is for."""
     claim: Annotated[str, Field(min_length=1, max_length=128)]
-    """Claim of the identity: `sub` is the user, or the name of an API key."""
+    """Claim of the identity: `sub` is the user, or the name of an API key; `a.b` is `b` inside of `a`."""
     any_of: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
         Field(min_length=1, max_length=64, json_schema_extra=LIST_SET),
@@ -125,14 +144,15 @@ class AccessPolicySpec(Model):
 
     rules = (
         Rule(
-            cel="has(self.basic) || has(self.apiKeys) || "
+            cel="has(self.basic) || has(self.apiKeys) || (has(self.jwt) && self.jwt.size() > 0) || "
             "(has(self.ipRanges) && has(self.ipRanges.allow) && self.ipRanges.allow.size() > 0)",
-            message="nobody could come in: give ipRanges.allow, basic or apiKeys",
+            message="nobody could come in: give ipRanges.allow, basic, apiKeys or jwt",
             holds=lambda spec: spec.tells_who or bool(spec.ip_ranges and spec.ip_ranges.allow),
         ),
         Rule(
-            cel="!has(self.authorization) || has(self.basic) || has(self.apiKeys)",
-            message="authorization needs a method that tells who a visitor is: basic or apiKeys",
+            cel="!has(self.authorization) || has(self.basic) || has(self.apiKeys) || "
+            "(has(self.jwt) && self.jwt.size() > 0)",
+            message="authorization needs a method that tells who a visitor is: basic, apiKeys or jwt",
             holds=lambda spec: spec.authorization is None or spec.tells_who,
         ),
     )
@@ -145,6 +165,8 @@ class AccessPolicySpec(Model):
     """User names and passwords."""
     api_keys: ApiKeys | None = None
     """Keys of programs."""
+    jwt: Annotated[tuple[JwtIssuer, ...], Field(max_length=8, json_schema_extra=list_map("issuer"))] = ()
+    """Issuers whose tokens are taken; together they are one method."""
     authorization: Authorization | None = None
     """Which of those who proved who they are may come in; absent: all of them."""
     allowed_namespaces: AllowedNamespaces | None = None
@@ -153,11 +175,25 @@ class AccessPolicySpec(Model):
     @property
     def tells_who(self) -> bool:
         """Whether a method says who a visitor is."""
-        return self.basic is not None or self.api_keys is not None
+        return self.basic is not None or self.api_keys is not None or bool(self.jwt)
+
+
+class KeySet(Status):
+    """Public keys of a token issuer, as they were last read: they outlive the issuer and the operator."""
+
+    issuer: Annotated[str, Field(max_length=512)]
+    """As in spec.jwt."""
+    jwks_uri: Annotated[str, Field(alias="jwksURI", max_length=512)]
+    """Where they are from."""
+    jwks: Annotated[str, Field(max_length=65536)]
+    """The set, as JSON."""
 
 
 class AccessPolicyStatus(ResourceStatus):
     """What the operator found."""
+
+    key_sets: Annotated[tuple[KeySet, ...], Field(max_length=8, json_schema_extra=list_map("issuer"))] = ()
+    """Public keys of the token issuers."""
 
 
 class AccessPolicy(Resource):

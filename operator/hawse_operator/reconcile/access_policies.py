@@ -13,6 +13,7 @@ from hawse_operator import errors
 from hawse_operator.k8s.resources import ACCESS_POLICIES, SECRETS
 from hawse_operator.manifests import secrets
 from hawse_operator.policies import access, readiness, violations
+from hawse_operator.reconcile import key_sets
 from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.context import Context
 from hawse_operator.reconcile.world import World
@@ -23,6 +24,33 @@ Condition, Reason = names.Condition, names.Reason
 ACCEPTED = v1alpha1.judge(Condition.ACCEPTED, True, Reason.ACCEPTED)
 BROKEN = "A Secret that it needs is missing or not readable."
 """What visitors are told; `kubectl describe accesspolicy` says which one."""
+
+
+NO_KEYS = "The keys of a token issuer could not be fetched yet."
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Keys of token issuers."""
+
+    keys: dict[str, str]
+    """By issuer, the newest that are known."""
+    problems: dict[str, str]
+    """By issuer, why the last fetch came to nothing; empty: it did not."""
+
+    def violation(self, one: v1alpha1.JwtIssuer) -> violations.Violation | None:
+        """There are no keys of an issuer."""
+        if one.issuer in self.keys:
+            return None
+        message = (
+            f"The keys of {one.issuer} are not known: {one.jwks_uri}: {self.problems[one.issuer]}. Tried every minute."
+        )
+        return violations.Violation(Reason.KEYS_NOT_FETCHED, message)
+
+    def stale(self) -> str:
+        """Which keys are those of before."""
+        found = [f"{issuer}: {problem}" for issuer, problem in self.problems.items() if problem]
+        return f"Keys are those that were last fetched; {'; '.join(found)}." if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +89,7 @@ class AccessPolicyReconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._retract(key)
             context.secret_versions.forget(key)
+            context.key_sets.keep(key, ())
             context.world.forget(key)
             return None
         uid = str(body["metadata"]["uid"])
@@ -73,13 +102,35 @@ class AccessPolicyReconciler:
             await context.write_invalid(ACCESS_POLICIES, v1alpha1.AccessPolicy, body, problem)
             return None
         prepared = await self._prepare(key, policy)
+        fleets = frozenset(context.world.fleets_of_policy(policy))
+        fetched = await self._fetch(key, policy, fleets)
         wrong = tuple(one.violation for one in prepared.values() if one.violation is not None)
         materials = {method: one.material for method, one in prepared.items() if one.violation is None}
-        fleets = frozenset(context.world.fleets_of_policy(policy))
-        obj = translate.translate_policy(policy, broken=BROKEN if wrong else "")
+        missing = tuple(violation for issuer in policy.spec.jwt if (violation := fetched.violation(issuer)))
+        broken = BROKEN if wrong else NO_KEYS if missing else ""
+        obj = translate.translate_policy(policy, key_sets=fetched.keys, broken=broken)
         self._publish(key, Published(uid, fleets, frozenset(materials)), obj, materials)
-        await self._write(policy, wrong)
-        return None
+        await self._write(policy, (*wrong, *missing), fetched)
+        return key_sets.REFRESH_AFTER.total_seconds() if policy.spec.jwt else None
+
+    # --- keys of token issuers ---------------------------------------------------------------------------------------
+    async def _fetch(self, key: Key, policy: v1alpha1.AccessPolicy, fleets: frozenset[str]) -> "Fetched":
+        """The newest known keys of each issuer; what is due is fetched, and this policy woken."""
+        sets, known = self._context.key_sets, self._context.world.fleets()
+        allowed = tuple(cidr for name in sorted(fleets) for cidr in known[name].spec.targets.allowed_cidrs)
+        questions = {one.issuer: key_sets.Question(one.jwks_uri, allowed) for one in policy.spec.jwt}
+        sets.keep(key, tuple(questions.values()))
+        kept = {(one.issuer, one.jwks_uri): one.jwks for one in policy.status.key_sets}
+        fetched = Fetched({}, {})
+        for issuer, question in questions.items():
+            if sets.is_due(key, question):
+                await sets.ask(key, question)
+            answer = sets.answer(key, question)
+            keys = (answer.keys if answer else "") or kept.get((issuer, question.url), "")
+            if keys:
+                fetched.keys[issuer] = keys
+            fetched.problems[issuer] = answer.problem if answer else "" if keys else "it is being fetched"
+        return fetched
 
     # --- Secrets -----------------------------------------------------------------------------------------------------
     async def _prepare(self, key: Key, policy: v1alpha1.AccessPolicy) -> dict[str, access.Prepared]:
@@ -135,11 +186,20 @@ class AccessPolicyReconciler:
             self._context.hub.retract(fleet, f"material/{translate.material_id(uid, method)}")
 
     # --- the status --------------------------------------------------------------------------------------------------
-    async def _write(self, policy: v1alpha1.AccessPolicy, wrong: tuple[violations.Violation, ...]) -> None:
+    async def _write(
+        self, policy: v1alpha1.AccessPolicy, wrong: tuple[violations.Violation, ...], fetched: "Fetched"
+    ) -> None:
         resolved = violations.to_judgement(Condition.RESOLVED_REFS, wrong, Reason.RESOLVED)
+        if not wrong and (stale := fetched.stale()):
+            resolved = v1alpha1.judge(Condition.RESOLVED_REFS, True, Reason.RESOLVED, stale)
+        sets = tuple(
+            v1alpha1.KeySet(issuer=one.issuer, jwks_uri=one.jwks_uri, jwks=fetched.keys[one.issuer])
+            for one in policy.spec.jwt
+            if one.issuer in fetched.keys
+        )
         judgements = [ACCEPTED, resolved]
         ready = readiness.judge_ready(judgements, (Condition.ACCEPTED, Condition.RESOLVED_REFS))
         new = statuses.build_status(
-            policy.status, [*judgements, ready], {}, generation=policy.generation, now=self._context.now
+            policy.status, [*judgements, ready], {"key_sets": sets}, generation=policy.generation, now=self._context.now
         )
         await self._context.write_status(ACCESS_POLICIES, policy, policy.status, new)

@@ -22,6 +22,7 @@ from hawse_operator.k8s.resources import Resource
 from hawse_operator.reconcile.balancers import Resolver
 from hawse_operator.reconcile.cache import Key, version_of
 from hawse_operator.reconcile.intake import Intake
+from hawse_operator.reconcile.key_sets import KeySets
 from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
 from hawse_operator.reconcile.secret_versions import SecretVersions
@@ -66,6 +67,7 @@ class Context:
     resolver: Resolver
     rotation: Rotation
     secret_versions: SecretVersions
+    key_sets: KeySets
     settles_at: datetime
     first_round: FirstRound = field(default_factory=FirstRound)
     dns: dict[str, Standing] = field(default_factory=dict)

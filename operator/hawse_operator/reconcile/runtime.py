@@ -39,6 +39,7 @@ from hawse_operator.reconcile import (
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.context import SETTLES_AFTER, Context
 from hawse_operator.reconcile.intake import Intake
+from hawse_operator.reconcile.key_sets import KeySets
 from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
 from hawse_operator.reconcile.secret_versions import SecretVersions
@@ -124,6 +125,7 @@ class Term:
             resolver=resolver,
             rotation=await self._patiently(self._authority),
             secret_versions=SecretVersions(process.client, self._queue),
+            key_sets=KeySets(self._queue.add, utc_now),
             settles_at=utc_now() + SETTLES_AFTER,
         )
         await self._patiently(self._list)
@@ -140,6 +142,7 @@ class Term:
                 group.create_task(self._resync(), name="resync")
                 group.create_task(context.look_ups.run(), name="look-ups")
                 group.create_task(context.secret_versions.run(), name="secret-versions")
+                group.create_task(context.key_sets.run(), name="key-sets")
                 kinds = reconcilers(context)
                 for number in range(process.settings.workers):
                     group.create_task(self._work(context, kinds), name=f"worker-{number}")

@@ -1,5 +1,8 @@
 """AccessPolicy → IR, and what its secrets are called. Pure. Called by reconcile.access_policies."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from hawse_api import v1alpha1
 from hawse_api.ir import ir_pb2
 
@@ -20,8 +23,13 @@ def material_id(uid: str, method: str) -> str:
     return f"access/{uid}/{method}"
 
 
-def translate_policy(policy: v1alpha1.AccessPolicy, *, broken: str = "") -> ir_pb2.Object:
-    """What visitors have to prove; `broken` says for visitors why it cannot be checked, and names no Secret."""
+def translate_policy(
+    policy: v1alpha1.AccessPolicy, *, key_sets: Mapping[str, str] = MappingProxyType({}), broken: str = ""
+) -> ir_pb2.Object:
+    """What visitors have to prove; `key_sets`: by issuer.
+
+    `broken` says for visitors why it cannot be checked, and names no Secret.
+    """
     spec = policy.spec
     result = _named(policy.uid, policy.namespace, policy.name, broken)
     access = result.access
@@ -34,6 +42,8 @@ def translate_policy(policy: v1alpha1.AccessPolicy, *, broken: str = "") -> ir_p
     if spec.api_keys is not None:
         access.api_keys.material_id = material_id(policy.uid, API_KEYS)
         access.api_keys.header = spec.api_keys.header.lower()
+    for one in spec.jwt:
+        access.jwt.add(issuer=one.issuer, audiences=one.audiences, jwks=key_sets.get(one.issuer, "").encode())
     if spec.authorization is not None:
         access.authorization.default_allow = spec.authorization.default is v1alpha1.DefaultVerdict.ALLOW
         for rule in spec.authorization.claim_rules:

@@ -21,6 +21,7 @@ from hawse_operator.reconcile.peers import list_peers
 from hawse_operator.translate import access, agent_tokens, fleets, targets, tunnels
 
 HERE = Path(__file__).parent
+KEY_SETS = {"https://issuer.example": '{"keys":[]}'}
 CASES = sorted(HERE.glob("*.in.yaml"))
 
 
@@ -29,7 +30,10 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
     token = v1alpha1.AgentToken.from_object(case["token"])
     result = [fleets.translate_fleet(fleet), agent_tokens.translate_agent_token(token)]
     policies = {body["metadata"]["name"]: v1alpha1.AccessPolicy.from_object(body) for body in case.get("policies", ())}
-    result += [access.translate_policy(policy, broken=case.get("broken", "")) for policy in policies.values()]
+    result += [
+        access.translate_policy(policy, key_sets=KEY_SETS, broken=case.get("broken", ""))
+        for policy in policies.values()
+    ]
     for body in case["tunnels"]:
         tunnel = v1alpha1.Tunnel.from_object(body)
         hostname, generation = hosts.hostname_of(tunnel, fleet.spec.domain), case.get("holderGeneration", 1)

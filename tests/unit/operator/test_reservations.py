@@ -14,6 +14,7 @@ from hawse_operator.policies.balancers import Found
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.context import Context
 from hawse_operator.reconcile.intake import Intake
+from hawse_operator.reconcile.key_sets import KeySets
 from hawse_operator.reconcile.lookups import LookUps
 from hawse_operator.reconcile.queue import Queue
 from hawse_operator.reconcile.reservations import ReservationReconciler
@@ -87,6 +88,7 @@ def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], wat
         resolver=NoDns(),
         rotation=Rotation(ca.new_ca(NOW)),
         secret_versions=SecretVersions(api, queue),  # type: ignore[arg-type]  # a fake
+        key_sets=KeySets(queue.add, lambda: NOW),
         settles_at=NOW,
     )
 

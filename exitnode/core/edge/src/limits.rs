@@ -113,6 +113,12 @@ pub(crate) const STALLED_UPLOADS: usize = 256;
 pub(crate) const ACCESS_MATERIAL_BYTES: usize = 1 << 20;
 /// Users, or API keys, of one access policy.
 pub(crate) const ACCESS_ENTRIES: usize = 10_000;
+/// Bytes of a token; a longer one is none. Entra's with many groups have 4 KiB.
+pub(crate) const ACCESS_TOKEN_BYTES: usize = 16 << 10;
+/// Public keys of one token issuer; more are passed over.
+pub(crate) const ACCESS_ISSUER_KEYS: usize = 64;
+/// By how much the clocks of token issuers may differ from the exit node's.
+pub(crate) const ACCESS_CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// Verified credentials that are remembered; past it the next is verified with each request.
 pub(crate) const ACCESS_VERIFIED: usize = 4096;
 /// For how long; so long a password is good that is no more.

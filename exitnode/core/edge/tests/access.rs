@@ -8,7 +8,11 @@
 
 mod support;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use bytes::Bytes;
 use hawse_proto::{core::EdgeOptions, ir};
 use http_body_util::BodyExt;
@@ -298,5 +302,97 @@ async fn many_requests_that_bring_a_password_for_the_first_time_at_once_are_all_
         .collect();
     for answer in asked {
         assert_eq!(soon(answer).await.unwrap().status(), 200);
+    }
+}
+
+/// A token for ada by this key, good for ten minutes, with more claims.
+fn token(key: &Ed25519KeyPair, issuer: &str, more: &str) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let claims = format!(
+        "{{\"iss\":\"{issuer}\",\"aud\":\"shop\",\"sub\":\"ada\",\"exp\":{}{more}}}",
+        now + 600
+    );
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let message = format!("{}.{}", encode("{\"alg\":\"EdDSA\",\"kid\":\"k\"}"), encode(&claims));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()));
+    format!("Bearer {message}.{signature}")
+}
+
+const ISSUER: &str = "https://issuer.example";
+
+fn tokens_by(key: &Ed25519KeyPair) -> impl FnOnce(&mut ir::AccessPolicy) {
+    let x = URL_SAFE_NO_PAD.encode(key.public_key());
+    let jwks = format!("{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"{x}\"}}]}}");
+    move |policy| {
+        policy.jwt = vec![ir::JwtIssuer {
+            issuer: ISSUER.into(),
+            audiences: vec!["shop".into()],
+            jwks: jwks.into(),
+        }];
+    }
+}
+
+#[tokio::test]
+async fn over_each_protocol_a_token_lets_in_and_the_app_learns_its_claims_and_never_the_token() {
+    let (scene, key, other) = (
+        scene().await,
+        Ed25519KeyPair::generate().unwrap(),
+        Ed25519KeyPair::generate().unwrap(),
+    );
+    scene.edge.apply(policy(tokens_by(&key))).unwrap();
+    let claims = ",\"email\":\"ada@example.org\",\"groups\":[\"staff\",\"a,b\"]";
+    let good = token(&key, ISSUER, claims);
+    for _ in 0..2 {
+        for (status, _, seen) in ask_over_each(&scene, &[("authorization", &good)]).await {
+            let seen = seen.to_ascii_lowercase();
+            assert_eq!(status, 200, "{seen}");
+            for line in [
+                "x-hawse-user: ada",
+                "x-hawse-email: ada@example.org",
+                "x-hawse-groups: staff,a%2cb",
+            ] {
+                assert!(seen.contains(line), "{line} in {seen}");
+            }
+            assert!(!seen.contains("authorization") && !seen.contains("bearer"), "{seen}");
+        }
+    }
+    let opened = scene.opened();
+    for bad in [
+        token(&other, ISSUER, claims),
+        token(&key, "https://other.example", ""),
+        good[..good.len() - 3].to_owned(),
+        good.replacen("Bearer ", "Bearer x", 1),
+    ] {
+        for (status, code, _) in ask_over_each(&scene, &[("authorization", &bad)]).await {
+            assert_eq!((status, code.as_str()), (401, "HAWSE-1018"));
+        }
+    }
+    assert_eq!(scene.opened(), opened);
+    scene.edge.apply(policy(tokens_by(&other))).unwrap();
+    let rotated = ask_over_each(&scene, &[("authorization", &good)]).await;
+    assert!(
+        rotated.iter().all(|(status, ..)| *status == 401),
+        "what the old keys verified is forgotten"
+    );
+}
+
+#[tokio::test]
+async fn a_token_of_the_apps_own_passes_and_one_of_the_policys_does_not_whoever_lets_in() {
+    let (scene, key) = (scene().await, Ed25519KeyPair::generate().unwrap());
+    let both = |change: &mut ir::AccessPolicy| {
+        loopback(change);
+        tokens_by(&key)(change);
+    };
+    scene.edge.apply(policy(both)).unwrap();
+    let own = token(&key, "https://of-the-app.example", "");
+    for (status, _, seen) in ask_over_each(&scene, &[("authorization", &own)]).await {
+        assert!(status == 200 && seen.contains(&own), "{seen}");
+    }
+    let ours = token(&key, ISSUER, "");
+    for (status, _, seen) in ask_over_each(&scene, &[("authorization", &ours)]).await {
+        assert!(status == 200 && !seen.contains("Bearer"), "{seen}");
     }
 }

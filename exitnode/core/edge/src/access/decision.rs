@@ -13,6 +13,7 @@ use super::{
     Access, InForce,
     basic::{self, Basic, Part, Password},
     identity::{Claims, Identity},
+    jwt,
     policy::Policy,
     verified::Digest,
 };
@@ -20,6 +21,7 @@ use crate::{fault::Fault, limits};
 
 /// Numbers of the methods in digests.
 const BASIC: u8 = 1;
+const JWT: u8 = 2;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Of the tunnel.
     pub(crate) hostname: &'a str,
+    /// Unix seconds.
+    pub(crate) wall_clock: u64,
 }
 
 /// What all policies of a tunnel say together.
@@ -129,7 +133,9 @@ impl Access {
                 if let Some(keys) = &policy.api_keys {
                     headers.remove(&keys.header);
                 }
-                if policy.basic.is_some() && authorization(headers, "basic").is_some() {
+                let is_ours = (policy.basic.is_some() && authorization(headers, "basic").is_some())
+                    || jwt::presented(headers).is_some_and(|token| jwt::is_by(&policy.jwt, token));
+                if is_ours {
                     headers.remove(header::AUTHORIZATION);
                 }
             }
@@ -158,8 +164,8 @@ impl Access {
 
     fn judge_credentials(&self, policy: &Policy, visitor: Visitor<'_>, answers: &Answers, now: Instant) -> Decision {
         let (mut who, mut missing, mut wait) = (None, false, None);
-        // From the one that says least of a visitor to the one that says most.
-        let methods = [Self::judge_api_key, Self::judge_password];
+        // From the one that says least of a visitor to the one that says most. A request has one Authorization.
+        let methods = [Self::judge_api_key, Self::judge_password, Self::judge_token];
         for method in methods {
             match method(self, policy, visitor, answers, now) {
                 None => {}
@@ -188,6 +194,26 @@ impl Access {
         };
         // Failures are not counted: keys are too long to be guessed, and nothing costs.
         Some(keys.find(key).map_or(Proof::No(No::Wrong), Proof::Proved))
+    }
+
+    fn judge_token(&self, policy: &Policy, visitor: Visitor<'_>, _: &Answers, now: Instant) -> Option<Proof> {
+        if policy.jwt.is_empty() {
+            return None;
+        }
+        let Some(token) = jwt::presented(visitor.headers) else {
+            return Some(Proof::Absent);
+        };
+        let digest = self.verified.digest(policy.epoch, JWT, token.as_bytes());
+        if let Some(identity) = self.verified.find(&digest, now) {
+            return Some(Proof::Proved(identity));
+        }
+        let Some(found) = jwt::check(&policy.jwt, &policy.rules, token, visitor.wall_clock) else {
+            return Some(Proof::No(No::Wrong));
+        };
+        let left = Duration::from_secs(found.expires_at.saturating_sub(visitor.wall_clock));
+        let until = now + left.min(limits::ACCESS_VERIFIED_FOR);
+        self.verified.put(digest, found.identity.clone(), until, now);
+        Some(Proof::Proved(found.identity))
     }
 
     fn judge_password(&self, policy: &Policy, visitor: Visitor<'_>, answers: &Answers, now: Instant) -> Option<Proof> {
@@ -231,6 +257,9 @@ fn unauthenticated(policy: &Policy, hostname: &str, wait: Option<Duration>) -> F
     let mut challenges = Vec::new();
     if policy.basic.is_some() {
         challenges.push(format!("Basic realm=\"{hostname}\", charset=\"UTF-8\""));
+    }
+    if !policy.jwt.is_empty() {
+        challenges.push(format!("Bearer realm=\"{hostname}\""));
     }
     if let Some(keys) = &policy.api_keys {
         challenges.push(format!("ApiKey realm=\"{hostname}\", header=\"{}\"", keys.header));

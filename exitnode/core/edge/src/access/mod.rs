@@ -10,6 +10,8 @@ mod attempts;
 mod basic;
 pub(crate) mod decision;
 pub(crate) mod identity;
+mod jwk;
+mod jwt;
 mod policy;
 mod rules;
 mod verified;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use hawse_proto::ir;
 use ir::access_policy::Mode;
 
-use super::{addresses::Addresses, api_keys::ApiKeys, basic::Basic, rules::Rules};
+use super::{addresses::Addresses, api_keys::ApiKeys, basic::Basic, jwt::Issuer, rules::Rules};
 
 /// See the module.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Policy {
     pub(super) addresses: Addresses,
     pub(super) api_keys: Option<ApiKeys>,
     pub(super) basic: Option<Arc<Basic>>,
+    /// Whose tokens are taken; empty: no method.
+    pub(super) jwt: Vec<Issuer>,
     pub(super) rules: Rules,
 }
 
@@ -51,6 +53,7 @@ impl Policy {
             addresses: addresses.unwrap_or_default(),
             api_keys,
             basic,
+            jwt: said.jwt.iter().map(Issuer::parse).collect::<Result<_, _>>()?,
             rules: Rules::of(said.authorization.as_ref()),
         };
         policy.knows_every_method(said)?;
@@ -62,13 +65,13 @@ impl Policy {
 
     /// Whether a visitor may prove something, besides having an address.
     pub(super) fn has_credentials(&self) -> bool {
-        self.api_keys.is_some() || self.basic.is_some()
+        self.api_keys.is_some() || self.basic.is_some() || !self.jwt.is_empty()
     }
 
     /// With `Any` a method that is left out closes the policy for some, with `All` it would open it.
     #[expect(clippy::unused_self, reason = "the methods that are to come are compared with it")]
     fn knows_every_method(&self, said: &ir::AccessPolicy) -> Result<(), String> {
-        if !said.jwt.is_empty() || said.client_certificates.is_some() || said.oidc.is_some() {
+        if said.client_certificates.is_some() || said.oidc.is_some() {
             return Err("it has a method that this exit node doesn't know: update it".into());
         }
         Ok(())

@@ -34,6 +34,11 @@ impl Rules {
         }
     }
 
+    /// Claims that are asked for.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.claim.as_str())
+    }
+
     /// `None`: nobody knows who it is; a rule can't name them.
     pub(super) fn allow(&self, identity: Option<&Identity>) -> bool {
         if self.rules.is_empty() || self.default_allow {

@@ -96,6 +96,7 @@ async fn verdict_of(access: &Access, uids: &[String], address: &str, headers: &H
         address,
         headers,
         hostname: "shop.t.example",
+        wall_clock: 0,
     };
     let mut answers = Answers::default();
     loop {
@@ -316,6 +317,7 @@ async fn who_is_not_known_is_told_what_would_help() {
         address: HOME.parse().unwrap(),
         headers: &headers,
         hostname: "shop.t.example",
+        wall_clock: 0,
     };
     let Decision::Refused(fault) = access.decide(&["p1".to_owned()], visitor, &Answers::default(), Instant::now())
     else {

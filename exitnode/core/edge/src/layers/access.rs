@@ -7,6 +7,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 use http::Response;
@@ -81,8 +82,15 @@ fn decide(access: &Policies, routed: &Routed, answers: &Answers) -> Decision {
         address: routed.connection.visitor(headers),
         headers,
         hostname: &routed.tunnel.hostname,
+        wall_clock: wall_clock(),
     };
     access.decide(&routed.tunnel.access, visitor, answers, Instant::now())
+}
+
+fn wall_clock() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// Decides again after each answer; a tunnel has few policies, and each asks once. Cancel safe.
