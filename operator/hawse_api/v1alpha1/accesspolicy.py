@@ -165,7 +165,7 @@ class AccessPolicySpec(Model):
     """User names and passwords."""
     api_keys: ApiKeys | None = None
     """Keys of programs."""
-    jwt: Annotated[tuple[JwtIssuer, ...], Field(max_length=8, json_schema_extra=list_map("issuer"))] = ()
+    jwt: Annotated[tuple[JwtIssuer, ...], Field(max_length=8, json_schema_extra=list_map("issuer"))] | None = None
     """Issuers whose tokens are taken; together they are one method."""
     authorization: Authorization | None = None
     """Which of those who proved who they are may come in; absent: all of them."""
@@ -176,6 +176,11 @@ class AccessPolicySpec(Model):
     def tells_who(self) -> bool:
         """Whether a method says who a visitor is."""
         return self.basic is not None or self.api_keys is not None or bool(self.jwt)
+
+    @property
+    def issuers(self) -> tuple[JwtIssuer, ...]:
+        """Whose tokens are taken."""
+        return self.jwt or ()
 
 
 class KeySet(Status):

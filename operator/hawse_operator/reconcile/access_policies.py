@@ -106,19 +106,19 @@ class AccessPolicyReconciler:
         fetched = await self._fetch(key, policy, fleets)
         wrong = tuple(one.violation for one in prepared.values() if one.violation is not None)
         materials = {method: one.material for method, one in prepared.items() if one.violation is None}
-        missing = tuple(violation for issuer in policy.spec.jwt if (violation := fetched.violation(issuer)))
+        missing = tuple(violation for issuer in policy.spec.issuers if (violation := fetched.violation(issuer)))
         broken = BROKEN if wrong else NO_KEYS if missing else ""
         obj = translate.translate_policy(policy, key_sets=fetched.keys, broken=broken)
         self._publish(key, Published(uid, fleets, frozenset(materials)), obj, materials)
         await self._write(policy, (*wrong, *missing), fetched)
-        return key_sets.REFRESH_AFTER.total_seconds() if policy.spec.jwt else None
+        return key_sets.REFRESH_AFTER.total_seconds() if policy.spec.issuers else None
 
     # --- keys of token issuers ---------------------------------------------------------------------------------------
     async def _fetch(self, key: Key, policy: v1alpha1.AccessPolicy, fleets: frozenset[str]) -> "Fetched":
         """The newest known keys of each issuer; what is due is fetched, and this policy woken."""
         sets, known = self._context.key_sets, self._context.world.fleets()
         allowed = tuple(cidr for name in sorted(fleets) for cidr in known[name].spec.targets.allowed_cidrs)
-        questions = {one.issuer: key_sets.Question(one.jwks_uri, allowed) for one in policy.spec.jwt}
+        questions = {one.issuer: key_sets.Question(one.jwks_uri, allowed) for one in policy.spec.issuers}
         sets.keep(key, tuple(questions.values()))
         kept = {(one.issuer, one.jwks_uri): one.jwks for one in policy.status.key_sets}
         fetched = Fetched({}, {})
@@ -194,7 +194,7 @@ class AccessPolicyReconciler:
             resolved = v1alpha1.judge(Condition.RESOLVED_REFS, True, Reason.RESOLVED, stale)
         sets = tuple(
             v1alpha1.KeySet(issuer=one.issuer, jwks_uri=one.jwks_uri, jwks=fetched.keys[one.issuer])
-            for one in policy.spec.jwt
+            for one in policy.spec.issuers
             if one.issuer in fetched.keys
         )
         judgements = [ACCEPTED, resolved]

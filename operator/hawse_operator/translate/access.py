@@ -42,7 +42,7 @@ def translate_policy(
     if spec.api_keys is not None:
         access.api_keys.material_id = material_id(policy.uid, API_KEYS)
         access.api_keys.header = spec.api_keys.header.lower()
-    for one in spec.jwt:
+    for one in spec.issuers:
         access.jwt.add(issuer=one.issuer, audiences=one.audiences, jwks=key_sets.get(one.issuer, "").encode())
     if spec.authorization is not None:
         access.authorization.default_allow = spec.authorization.default is v1alpha1.DefaultVerdict.ALLOW
