@@ -190,6 +190,10 @@ impl Fetch {
 
     /// The answer is for one visitor alone: whoever waits asks for itself, and nobody waits for this page for a while.
     fn give(mut self, response: Response<Body>) {
+        if !self.guarded && !storable::is_failure(response.status()) {
+            // What it said before is not given out stale any more.
+            self.flight.store.invalidate(&self.spot.primary);
+        }
         self.unshare();
         if let Some(direct) = self.direct.take() {
             let ticket = self.ticket.clone();

@@ -36,6 +36,25 @@ async fn stale_answers_serve_while_one_request_asks_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_that_is_for_one_visitor_now_is_not_given_out_stale_any_more() {
+    let shield = ir::Shield {
+        ttl_ms: 1000,
+        stale_while_revalidate_ms: 60_000,
+        ..on()
+    };
+    let stage = stage(shield, |number, _| async move {
+        let said = if number == 1 { "public" } else { "private" };
+        Ok(ok(number.to_string(), &[("cache-control", said)]))
+    });
+    assert_eq!(stage.get().await.text(), "1");
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(stage.get().await.says(), "hawse; hit; detail=stale");
+    sleep(Duration::from_millis(1)).await; // the refresh comes in
+    let got = stage.get().await;
+    assert_eq!((got.text(), got.says()), ("3", "hawse; fwd=bypass"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_app_that_fails_is_covered_by_what_it_said_before() {
     let shield = ir::Shield {
         stale_if_error_ms: 3_600_000,
