@@ -48,6 +48,9 @@ class Listener(Protocol):
     def target_report(self) -> control_pb2.TargetReport:
         """What answers now, of tunnels with a standby."""
 
+    def ended_report(self) -> control_pb2.RevokeSessions:
+        """Sign-ins of visitors that are over, as far as this node knows."""
+
 
 class ControlStream:
     """One connection. `run` once; `send` while it runs."""
@@ -139,6 +142,7 @@ class ControlStream:
         """Sessions when they change, and now and then; which targets answer; and what the ticker wants to say."""
         last, age_s = b"", REPORT_EVERY_S
         targets: control_pb2.TargetReport | None = None
+        told_ended = control_pb2.RevokeSessions()
         while True:
             report = self._listener.session_report()
             shape = _shape_of(report)
@@ -148,6 +152,9 @@ class ControlStream:
             if (turned := self._listener.target_report()) != targets:
                 targets = turned
                 self.send(control_pb2.FromNode(targets=turned))
+            if (ended := self._listener.ended_report()) != told_ended:
+                told_ended = ended
+                self.send(control_pb2.FromNode(revoke=ended))
             message = self._ticker()
             if message is not None:
                 self.send(message)

@@ -40,6 +40,8 @@ class Reading:
     peer_links: int = 0
     """Both directions."""
     carried: ByRegion = field(default_factory=dict)
+    sign_ins: Mapping[str, int] = field(default_factory=dict)
+    """What became of visitors' sign-ins -> count."""
 
 
 class NodeCollector(Collector):
@@ -189,6 +191,14 @@ def _shields(reading: Reading) -> Iterable[Metric]:
 
 
 def _node(reading: Reading) -> Iterable[Metric]:
+    sign_ins = CounterMetricFamily(
+        "hawse_sign_ins",
+        "Visitors' sign-ins, renewals and sign-outs at this exit node, by what became of them.",
+        labels=["outcome"],
+    )
+    for outcome, count in sorted(reading.sign_ins.items()):
+        sign_ins.add_metric([outcome], count)
+    yield sign_ins
     yield GaugeMetricFamily("hawse_sessions", "Agents' sessions on this exit node.", value=reading.sessions)
     yield GaugeMetricFamily(
         "hawse_links_open",

@@ -11,8 +11,9 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from hawse_api import names
 from hawse_api.ir import control_pb2, core_pb2
@@ -24,6 +25,7 @@ from hawse_exitnode.holdings import Holdings
 from hawse_exitnode.peer_state import PeersListed, ServingChanged
 from hawse_exitnode.peer_traffic import PeerTraffic
 from hawse_exitnode.session_state import ConfigurationAged, DirectoryChanged, DrainStarted, NodeFacts, NodeNamed, State
+from hawse_exitnode.signing_in import SigningIn, ended_object
 from hawse_tunnel import errors as tunnel_errors
 from hawse_tunnel.core import TunnelCore
 
@@ -70,7 +72,9 @@ class Node:
         *,
         relay: Callable[[control_pb2.RelayRequest], bool],
         static: bool,
+        state_dir: Path | None = None,
     ) -> None:
+        """`state_dir`: where this process may write; None: the system's directory for temporary files."""
         core.bind_ports_at(listeners.host)  # before any tunnel comes: a port that cannot be had is its tunnel's refusal
         self._core = core
         self._listeners = listeners
@@ -83,6 +87,7 @@ class Node:
         self.dispatcher = Dispatcher(core, State(facts, static=static), relay, self.backhaul)
         self._peer_traffic = PeerTraffic()
         self._listens = asyncio.Event()
+        self._signing_in = SigningIn(self.holdings, state_dir=state_dir, on_ended=self._on_ended)
         self.draining = False
         self._identity: keys.NodeIdentity | None = None
 
@@ -94,6 +99,10 @@ class Node:
     def _on_change(self) -> None:
         self._dirty.set()
         self.unsaved.set()
+
+    def _on_ended(self, ended: Mapping[str, int]) -> None:
+        """Sign-ins ended at this node: they count no more, at once."""
+        self._core.apply(ended_object(ended))
 
     # --- identity and listeners --------------------------------------------------------------------------------------
     def use_identity(self, identity: keys.NodeIdentity) -> None:
@@ -119,6 +128,7 @@ class Node:
         options = core_pb2.EdgeOptions(pages=pages.render_pages(), served_by=self._identity.exit_node)
         options.max_connections = descriptors.visitor_cap(descriptors.limit())
         options.max_memory_bytes = memory.limit(os.environ)
+        options.identity_socket = str(self._signing_in.socket)
         options.http3_off = not self._listeners.serves_http3
         self.refresh_directory()
         try:
@@ -202,6 +212,14 @@ class Node:
             await asyncio.sleep(TICK_S)
             self.dispatcher.tick()
 
+    def ended_report(self) -> control_pb2.RevokeSessions:
+        """For the operator: sign-ins that are over, as far as this node knows."""
+        return control_pb2.RevokeSessions(ended=self._signing_in.ended())
+
+    async def run_signing_in(self) -> None:
+        """Let visitors sign in, for ever."""
+        await self._signing_in.run()
+
     async def turn_away(self, seconds: float) -> None:
         """Not ready any more, and everything as before for those whom DNS or a load balancer still leads here."""
         self.draining = True
@@ -251,5 +269,6 @@ class Node:
             age_s=age_s,
             term=self.holdings.term,
             objects=Counter(key.partition("/")[0] for key in held),
+            sign_ins=self._signing_in.outcomes,
             certificate_expires_at=0.0 if self._identity is None else self._identity.not_after.timestamp(),
         )

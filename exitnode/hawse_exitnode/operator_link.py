@@ -44,6 +44,9 @@ class Owner(Protocol):
     def target_report(self) -> control_pb2.TargetReport:
         """What answers now, of tunnels with a standby."""
 
+    def ended_report(self) -> control_pb2.RevokeSessions:
+        """Sign-ins of visitors that are over, as far as this node knows."""
+
 
 class OperatorLink:
     """Owner of the identity and of the control stream."""
@@ -135,6 +138,10 @@ class OperatorLink:
     def target_report(self) -> control_pb2.TargetReport:
         """Pass on."""
         return self._owner.target_report()
+
+    def ended_report(self) -> control_pb2.RevokeSessions:
+        """Pass on."""
+        return self._owner.ended_report()
 
     # --- inside ------------------------------------------------------------------------------------------------------
     async def _ensure_identity(self, *, again: bool) -> None:

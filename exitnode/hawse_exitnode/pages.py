@@ -149,6 +149,24 @@ PAGES: dict[str, Page] = {
         "Try again in a minute, or ask whoever gave you the address.",
         ("`kubectl describe accesspolicy NAME` says what is missing: the policy itself, a Secret, or a valid edit.",),
     ),
+    "SIGN_IN_FAILED": Page(
+        Hop.EXIT_NODE,
+        "You were not signed in: this attempt is over.",
+        "Open the address that you wanted again: a new sign-in begins there. Cookies have to be allowed for it.",
+        (
+            "Visitors see this when they go back, take longer than 10 minutes, or are refused by the provider.",
+            "The exit node's log names the cause: `a visitor could not sign in`.",
+        ),
+    ),
+    "PROVIDER_FAILED": Page(
+        Hop.EXIT_NODE,
+        "This address asks its visitors to sign in, and the place where they do so is not working.",
+        "Try again in a moment. Your account has nothing to do with it.",
+        (
+            "`kubectl describe accesspolicy NAME` shows what the operator sees of the provider (`Discovered`).",
+            "Client id, secret and redirect URI (`https://HOST/.hawse/callback`) have to be those that are registered.",
+        ),
+    ),
     "MISDIRECTED": Page(
         Hop.EXIT_NODE,
         "This connection was opened for another host name.",
@@ -211,21 +229,7 @@ def render_page(error: names.ErrorCode, page: Page) -> str:
     """One page with its three slots."""
     title = html.escape(error.title)
     owner = "".join(f"<li>{_inline(line)}</li>" for line in page.owner)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>{error.status} · {title}</title>
-<style>
-{_STYLE}
-</style>
-</head>
-<body>
-<main>
-<div class="card">
-<p class="code">{error.status} · {error.code}</p>
+    card = f"""<p class="code">{error.status} · {error.code}</p>
 <h1>{title}</h1>
 <p>{_inline(page.lead)}</p>
 {_diagram(page.failed)}
@@ -234,9 +238,37 @@ def render_page(error: names.ErrorCode, page: Page) -> str:
 <p>{_inline(page.visitor)}</p>
 <h2>If this is your tunnel</h2>
 <ul>{owner}</ul>
-<p><a href="{DOCS}{error.code}" rel="noreferrer">More about {error.code}</a></p>
+<p><a href="{DOCS}{error.code}" rel="noreferrer">More about {error.code}</a></p>"""
+    footer = "{host} · request <code>{request_id}</code> · served by a Hawse exit node"
+    return _document(f"{error.status} · {title}", card, footer)
+
+
+def render_signed_out() -> bytes:
+    """What stands where a sign-out ends; its slot is {host}."""
+    card = """<h1>You are signed out.</h1>
+<p>Your session at <code>{host}</code> is over. Other sites where you are signed in may not have noticed.</p>
+<p><a href="/">Sign in again</a></p>"""
+    return _document("Signed out", card, "{host} · served by a Hawse exit node").encode()
+
+
+def _document(title: str, card: str, footer: str) -> str:
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{title}</title>
+<style>
+{_STYLE}
+</style>
+</head>
+<body>
+<main>
+<div class="card">
+{card}
 </div>
-<footer>{{host}} · request <code>{{request_id}}</code> · served by a Hawse exit node</footer>
+<footer>{footer}</footer>
 </main>
 </body>
 </html>

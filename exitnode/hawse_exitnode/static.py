@@ -49,8 +49,8 @@ class Certificate(_Model):
 class Secret(_Model):
     """Material that is no certificate, as a file has it."""
 
-    id: str = Field(pattern=r"^access/.{1,253}$")
-    """What an access policy names."""
+    id: str = Field(pattern=r"^(access|session)/.{1,253}$")
+    """What an access policy names; `session/<tunnel uid>`: 64 random characters that sign and seal its sessions."""
     data: SecretStr
 
 
@@ -148,6 +148,7 @@ async def run_static(path: Path, core: TunnelCore, *, version: str) -> None:
             group.create_task(node.dispatcher.run(), name="core-events"),
             group.create_task(node.run_directory(), name="directory"),
             group.create_task(node.run_ticks(), name="ticks"),
+            group.create_task(node.run_signing_in(), name="signing-in"),
             group.create_task(_run_rereads(path, node, reread), name="rereads"),
         ]
         await node.listen()

@@ -48,7 +48,7 @@ class Supervisor:
         listeners = Listeners(
             settings.pod_ip, settings.https_port, settings.agents_port, settings.admin_port, http3=settings.http3
         )
-        self.node = Node(core, listeners, facts, relay=self._relay, static=False)
+        self.node = Node(core, listeners, facts, relay=self._relay, static=False, state_dir=settings.state_dir)
         self.guard = StalenessGuard(self.node, self._store)
         self.link = OperatorLink(settings, self.node.holdings, self, identity, version=version)
         if identity is not None:
@@ -75,6 +75,7 @@ class Supervisor:
                 group.create_task(self.node.run_ticks(), name="ticks"),
                 group.create_task(self.node.run_backhaul(), name="backhaul"),
                 group.create_task(self.node.run_announcements(), name="announcements"),
+                group.create_task(self.node.run_signing_in(), name="signing-in"),
                 group.create_task(self._run_listeners(), name="listeners"),
                 group.create_task(self._run_saves(), name="saves"),
                 group.create_task(self.link.run(), name="operator"),
@@ -123,6 +124,10 @@ class Supervisor:
     def target_report(self) -> control_pb2.TargetReport:
         """For the operator."""
         return self.node.dispatcher.target_report()
+
+    def ended_report(self) -> control_pb2.RevokeSessions:
+        """For the operator."""
+        return self.node.ended_report()
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _relay(self, request: control_pb2.RelayRequest) -> bool:

@@ -41,6 +41,8 @@ CA_SECRET = "hawse-ca"
 """Secret in the operator's namespace: ca.crt and ca.key, PEM."""
 CA_CONFIG_MAP = "hawse-ca"
 """ConfigMap in the operator's namespace: ca.crt, PEM, one or two certificates; mounted by exit nodes."""
+SESSIONS_SECRET = "hawse-sessions"
+"""Secret in the operator's namespace: `root`, from which the keys of visitors' sessions are derived."""
 LEASE = "hawse-operator"
 
 # --- exit node pods ------------------------------------------------------------------------------------------------
@@ -102,6 +104,7 @@ class Condition(StrEnum):
     TARGET_READY = "TargetReady"
     DNS_READY = "DNSReady"
     WEIGHTS_HONOURED = "WeightsHonoured"
+    DISCOVERED = "Discovered"
     ISSUED = "Issued"
     BOUND = "Bound"
     DRAINING = "Draining"
@@ -172,6 +175,10 @@ class Reason(StrEnum):
     BY_SERVER = "ByServer"
     PROVIDER_LACKS_WEIGHTS = "ProviderLacksWeights"
     DEPENDS_ON_PROVIDER = "DependsOnProvider"
+    # Discovered
+    DISCOVERED = "Discovered"
+    PROVIDER_UNREACHABLE = "ProviderUnreachable"
+    PROVIDER_NOT_USABLE = "ProviderNotUsable"
     # AgentToken
     EXPIRED = "Expired"
     SECRET_IN_USE = "SecretInUse"
@@ -234,6 +241,8 @@ ERRORS: tuple[ErrorCode, ...] = (
     _code(1018, "UNAUTHENTICATED", 401, "This tunnel lets in only visitors who prove who they are."),
     _code(1019, "FORBIDDEN", 403, "This tunnel does not let you in."),
     _code(1020, "ACCESS_UNAVAILABLE", 503, "Who may use this tunnel cannot be checked at the moment."),
+    _code(1021, "SIGN_IN_FAILED", 400, "This sign-in cannot be completed."),
+    _code(1022, "PROVIDER_FAILED", 502, "The identity provider did not answer as it should."),
     # 2xxx: the agent and its sessions
     _code(2001, "NO_EXIT_NODE", 0, "No exit node could be reached."),
     _code(2002, "VERSION_MISMATCH", 0, "Agent and exit node speak no common version of the protocol."),

@@ -1,8 +1,8 @@
-"""Fetches small public documents that tenants name by URL: key sets of token issuers. Shell.
+"""Fetches small public documents that tenants name by URL: key sets of token issuers, descriptions of providers. Shell.
 
 The URL is a tenant's and the operator stands inside the cluster: only https, no redirects, and each address is judged
 like a target's, after the look-up that is dialled. Of what comes back nothing but its parsed form goes anywhere.
-Called by reconcile.key_sets.
+Called by reconcile.key_sets and discovery.
 """
 
 import functools
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from hawse_operator.policies import addresses
+from hawse_api import addresses
 
 TIMEOUT_S = 5.0
 """All of it: look-up, connection, answer."""
@@ -37,10 +37,13 @@ class Fetched:
     problem: str = ""
 
 
-async def fetch(url: str, allowed: Sequence[str]) -> Fetched:
-    """GET a document; never raises, always ends. `allowed`: networks that may be reached although they are private."""
+async def fetch(url: str, allowed: Sequence[str], *, plain: bool = False) -> Fetched:
+    """GET a document; never raises, always ends. `allowed`: networks that may be reached although they are private.
+
+    `plain`: http will do.
+    """
     where = urlsplit(url)
-    if where.scheme != "https" or not where.hostname:
+    if where.scheme not in (("https", "http") if plain else ("https",)) or not where.hostname:
         return Fetched(problem="it is no https URL")
     connector = aiohttp.TCPConnector(resolver=_Judging(allowed), ssl=trust(), use_dns_cache=False, force_close=True)
     try:

@@ -35,11 +35,11 @@ class Resolver:
         self._resolver.timeout = TIMEOUT_S / 2
         self._resolver.cache = None
 
-    async def look_up(self, hostname: str, record: str) -> hosts.Seen:
-        """The CNAME of a host name, and the TXT values of a record."""
+    async def look_up(self, question: hosts.Question) -> hosts.Seen:
+        """The CNAME of a host name, and the TXT values of a record; never raises, always ends."""
         try:
-            cname = await self._ask(hostname, dns.rdatatype.CNAME)
-            texts = await self._ask(record, dns.rdatatype.TXT)
+            cname = await self._ask(question.hostname, dns.rdatatype.CNAME)
+            texts = await self._ask(question.record, dns.rdatatype.TXT)
         except (dns.exception.DNSException, OSError) as exc:
             return hosts.Seen(problem=f"{type(exc).__name__}: {exc}"[:200])
         return hosts.Seen(tuple(texts), cname[0] if cname else "")

@@ -154,7 +154,22 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("Tunnel", "access", {"policyRef": {"name": "a/b"}}, "spec.access.policyRef.name", "must match"),
     ("AccessPolicy", "basic", REMOVED, "spec", "nobody could come in"),
     ("AccessPolicy", "mode", "Some", "spec.mode", "must be one of 'Any' or 'All'"),
-    ("AccessPolicy", "oidc", {"issuer": "https://a.example"}, "spec.oidc", "unknown field"),
+    (
+        "AccessPolicy",
+        "oidc",
+        {"issuer": "http://a.example", "clientID": "c"},
+        "spec.oidc.issuer",
+        "must be an https address",
+    ),
+    ("AccessPolicy", "oidc", {"issuer": "https://a.example?x=1", "clientID": "c"}, "spec.oidc.issuer", "https address"),
+    ("AccessPolicy", "oidc", {"issuer": "https://a.example"}, "spec.oidc.clientID", "is required"),
+    (
+        "AccessPolicy",
+        "oidc",
+        {"issuer": "https://a.example", "clientID": "c", "sessionLifetime": "25h"},
+        "spec.oidc.sessionLifetime",
+        "between 10m and 24h",
+    ),
     ("AccessPolicy", "ipRanges", {"allow": ["office"]}, "spec.ipRanges.allow[0]", "must be a network"),
     *(
         ("AccessPolicy", "apiKeys", {"secretRef": {"name": "k"}, "header": name}, "spec.apiKeys.header", what)
@@ -365,6 +380,8 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
 
 
 ACCEPTED: list[tuple[str, str, Any]] = [
+    ("AccessPolicy", "oidc", {"issuer": "https://id.example.com/realms/a-b/", "clientID": "c", "scopes": ["groups"]}),
+    ("AccessPolicy", "oidc", {"issuer": "http://127.0.0.1:4000", "clientID": "c", "sessionLifetime": "24h"}),
     ("Tunnel", "access", {"policyRef": {"name": "staff", "namespace": "security"}}),
     ("Fleet", "accessDefaults", {"policyRef": {"name": "staff", "namespace": "security"}, "mode": "Required"}),
     ("AccessPolicy", "ipRanges", {"allow": ["10.0.0.0/8", "::/0"], "deny": ["10.1.2.3/32"]}),

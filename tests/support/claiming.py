@@ -40,7 +40,18 @@ def context() -> Context:
     intake = Intake(cache)
     # Only what claiming uses.
     parts: dict[str, Any] = dict.fromkeys(
-        ("queue", "recorder", "settings", "look_ups", "resolver", "rotation", "secret_versions", "key_sets")
+        (
+            "queue",
+            "recorder",
+            "settings",
+            "look_ups",
+            "providers",
+            "resolver",
+            "rotation",
+            "session_root",
+            "secret_versions",
+            "key_sets",
+        )
     )
     world = World(cache, Hub(lambda: NOW), lambda: NOW)
     return Context(client=SlowApi(), world=world, intake=intake, hub=world.hub, settles_at=NOW, **parts)  # type: ignore[arg-type]  # a fake

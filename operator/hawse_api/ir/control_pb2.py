@@ -26,13 +26,15 @@ from hawse_api.ir import frames_pb2 as hawse__api_dot_ir_dot_frames__pb2
 from hawse_api.ir import ir_pb2 as hawse__api_dot_ir_dot_ir__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahawse_api/ir/control.proto\x12\x10hawse.control.v1\x1a\x19hawse_api/ir/frames.proto\x1a\x15hawse_api/ir/ir.proto\"B\n\x14\x45nrolExitNodeRequest\x12\x1d\n\x15service_account_token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"\x84\x01\n\x15\x45nrolExitNodeResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\r\n\x05\x66leet\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12\x11\n\texit_node\x18\x05 \x01(\t\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\x0b\n\x03pod\x18\x07 \x01(\t\"\xe4\x02\n\x08\x46romNode\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.hawse.control.v1.NodeHelloH\x00\x12$\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x15.hawse.control.v1.AckH\x00\x12\x33\n\x08sessions\x18\x03 \x01(\x0b\x32\x1f.hawse.control.v1.SessionReportH\x00\x12/\n\x05relay\x18\x04 \x01(\x0b\x32\x1e.hawse.control.v1.RelayRequestH\x00\x12,\n\x05renew\x18\x05 \x01(\x0b\x32\x1b.hawse.control.v1.RenewNodeH\x00\x12\x31\n\x07targets\x18\x06 \x01(\x0b\x32\x1e.hawse.control.v1.TargetReportH\x00\x12\x32\n\x06revoke\x18\x07 \x01(\x0b\x32 .hawse.control.v1.RevokeSessionsH\x00\x42\t\n\x07message\"%\n\x0eRevokeSessions\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\"\x9e\x01\n\tNodeHello\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x33\n\x04have\x18\x03 \x03(\x0b\x32%.hawse.control.v1.NodeHello.HaveEntry\x12\x0c\n\x04term\x18\x04 \x01(\x04\x1a+\n\tHaveEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x03\x41\x63k\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04hash\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"<\n\rSessionReport\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.hawse.control.v1.Session\">\n\x0cTargetReport\x12.\n\x07targets\x18\x01 \x03(\x0b\x32\x1d.hawse.control.v1.TargetState\"B\n\x0bTargetState\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12\x0f\n\x07standby\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xa5\x01\n\x07Session\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x0e\n\x06rtt_ms\x18\x05 \x01(\r\x12\x14\n\x0c\x63onnected_at\x18\x06 \x01(\x03\x12\x13\n\x0btunnel_uids\x18\x07 \x03(\t\x12\x10\n\x08hostname\x18\x08 \x01(\t\"\xaa\x01\n\x0cRelayRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x15\n\ragent_address\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12.\n\x05\x65nrol\x18\x04 \x01(\x0b\x32\x1d.hawse.frames.v1.EnrolRequestH\x00\x12-\n\x05renew\x18\x05 \x01(\x0b\x32\x1c.hawse.control.v1.RenewAgentH\x00\x42\t\n\x07request\"v\n\nRenewAgent\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.hawse.frames.v1.RenewRequest\x12\x11\n\ttoken_uid\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\"\x18\n\tRenewNode\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xf6\x02\n\x0c\x46romOperator\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12%\n\x06upsert\x18\x03 \x01(\x0b\x32\x13.hawse.ir.v1.ObjectH\x00\x12\x10\n\x06remove\x18\x04 \x01(\tH\x00\x12.\n\x08material\x18\x05 \x01(\x0b\x32\x1a.hawse.control.v1.MaterialH\x00\x12:\n\x0f\x65nd_of_snapshot\x18\x06 \x01(\x0b\x32\x1f.hawse.control.v1.EndOfSnapshotH\x00\x12-\n\x05relay\x18\x07 \x01(\x0b\x32\x1c.hawse.control.v1.RelayReplyH\x00\x12,\n\x07renewed\x18\x08 \x01(\x0b\x32\x19.hawse.control.v1.RenewedH\x00\x12+\n\x07go_away\x18\t \x01(\x0b\x32\x18.hawse.control.v1.GoAwayH\x00\x12\x0c\n\x04hash\x18\n \x01(\tB\t\n\x07message\"\x1d\n\rEndOfSnapshot\x12\x0c\n\x04keys\x18\x01 \x03(\t\"X\n\x08Material\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tchain_pem\x18\x03 \x01(\x0c\x12\x0f\n\x07key_pem\x18\x04 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"\x83\x01\n\nRelayReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x05\x65nrol\x18\x02 \x01(\x0b\x32\x1e.hawse.frames.v1.EnrolResponseH\x00\x12/\n\x05renew\x18\x03 \x01(\x0b\x32\x1e.hawse.frames.v1.RenewResponseH\x00\x42\x07\n\x05reply\"\'\n\x07Renewed\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\"\x18\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t2m\n\tEnrolment\x12`\n\rEnrolExitNode\x12&.hawse.control.v1.EnrolExitNodeRequest\x1a\'.hawse.control.v1.EnrolExitNodeResponse2T\n\x07\x43ontrol\x12I\n\x07\x43onnect\x12\x1a.hawse.control.v1.FromNode\x1a\x1e.hawse.control.v1.FromOperator(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahawse_api/ir/control.proto\x12\x10hawse.control.v1\x1a\x19hawse_api/ir/frames.proto\x1a\x15hawse_api/ir/ir.proto\"B\n\x14\x45nrolExitNodeRequest\x12\x1d\n\x15service_account_token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"\x84\x01\n\x15\x45nrolExitNodeResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\r\n\x05\x66leet\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12\x11\n\texit_node\x18\x05 \x01(\t\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\x0b\n\x03pod\x18\x07 \x01(\t\"\xe4\x02\n\x08\x46romNode\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.hawse.control.v1.NodeHelloH\x00\x12$\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x15.hawse.control.v1.AckH\x00\x12\x33\n\x08sessions\x18\x03 \x01(\x0b\x32\x1f.hawse.control.v1.SessionReportH\x00\x12/\n\x05relay\x18\x04 \x01(\x0b\x32\x1e.hawse.control.v1.RelayRequestH\x00\x12,\n\x05renew\x18\x05 \x01(\x0b\x32\x1b.hawse.control.v1.RenewNodeH\x00\x12\x31\n\x07targets\x18\x06 \x01(\x0b\x32\x1e.hawse.control.v1.TargetReportH\x00\x12\x32\n\x06revoke\x18\x07 \x01(\x0b\x32 .hawse.control.v1.RevokeSessionsH\x00\x42\t\n\x07message\"\x80\x01\n\x0eRevokeSessions\x12:\n\x05\x65nded\x18\x02 \x03(\x0b\x32+.hawse.control.v1.RevokeSessions.EndedEntry\x1a,\n\nEndedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01J\x04\x08\x01\x10\x02\"\x9e\x01\n\tNodeHello\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x33\n\x04have\x18\x03 \x03(\x0b\x32%.hawse.control.v1.NodeHello.HaveEntry\x12\x0c\n\x04term\x18\x04 \x01(\x04\x1a+\n\tHaveEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x03\x41\x63k\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04hash\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"<\n\rSessionReport\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.hawse.control.v1.Session\">\n\x0cTargetReport\x12.\n\x07targets\x18\x01 \x03(\x0b\x32\x1d.hawse.control.v1.TargetState\"B\n\x0bTargetState\x12\x12\n\ntunnel_uid\x18\x01 \x01(\t\x12\x0f\n\x07standby\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xa5\x01\n\x07Session\x12\x11\n\ttoken_uid\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x0e\n\x06rtt_ms\x18\x05 \x01(\r\x12\x14\n\x0c\x63onnected_at\x18\x06 \x01(\x03\x12\x13\n\x0btunnel_uids\x18\x07 \x03(\t\x12\x10\n\x08hostname\x18\x08 \x01(\t\"\xaa\x01\n\x0cRelayRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x15\n\ragent_address\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12.\n\x05\x65nrol\x18\x04 \x01(\x0b\x32\x1d.hawse.frames.v1.EnrolRequestH\x00\x12-\n\x05renew\x18\x05 \x01(\x0b\x32\x1c.hawse.control.v1.RenewAgentH\x00\x42\t\n\x07request\"v\n\nRenewAgent\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.hawse.frames.v1.RenewRequest\x12\x11\n\ttoken_uid\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\"\x18\n\tRenewNode\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\xf6\x02\n\x0c\x46romOperator\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12%\n\x06upsert\x18\x03 \x01(\x0b\x32\x13.hawse.ir.v1.ObjectH\x00\x12\x10\n\x06remove\x18\x04 \x01(\tH\x00\x12.\n\x08material\x18\x05 \x01(\x0b\x32\x1a.hawse.control.v1.MaterialH\x00\x12:\n\x0f\x65nd_of_snapshot\x18\x06 \x01(\x0b\x32\x1f.hawse.control.v1.EndOfSnapshotH\x00\x12-\n\x05relay\x18\x07 \x01(\x0b\x32\x1c.hawse.control.v1.RelayReplyH\x00\x12,\n\x07renewed\x18\x08 \x01(\x0b\x32\x19.hawse.control.v1.RenewedH\x00\x12+\n\x07go_away\x18\t \x01(\x0b\x32\x18.hawse.control.v1.GoAwayH\x00\x12\x0c\n\x04hash\x18\n \x01(\tB\t\n\x07message\"\x1d\n\rEndOfSnapshot\x12\x0c\n\x04keys\x18\x01 \x03(\t\"X\n\x08Material\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tchain_pem\x18\x03 \x01(\x0c\x12\x0f\n\x07key_pem\x18\x04 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"\x83\x01\n\nRelayReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x05\x65nrol\x18\x02 \x01(\x0b\x32\x1e.hawse.frames.v1.EnrolResponseH\x00\x12/\n\x05renew\x18\x03 \x01(\x0b\x32\x1e.hawse.frames.v1.RenewResponseH\x00\x42\x07\n\x05reply\"\'\n\x07Renewed\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\"\x18\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t2m\n\tEnrolment\x12`\n\rEnrolExitNode\x12&.hawse.control.v1.EnrolExitNodeRequest\x1a\'.hawse.control.v1.EnrolExitNodeResponse2T\n\x07\x43ontrol\x12I\n\x07\x43onnect\x12\x1a.hawse.control.v1.FromNode\x1a\x1e.hawse.control.v1.FromOperator(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hawse_api.ir.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REVOKESESSIONS_ENDEDENTRY']._loaded_options = None
+  _globals['_REVOKESESSIONS_ENDEDENTRY']._serialized_options = b'8\001'
   _globals['_NODEHELLO_HAVEENTRY']._loaded_options = None
   _globals['_NODEHELLO_HAVEENTRY']._serialized_options = b'8\001'
   _globals['_ENROLEXITNODEREQUEST']._serialized_start=98
@@ -41,42 +43,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLEXITNODERESPONSE']._serialized_end=299
   _globals['_FROMNODE']._serialized_start=302
   _globals['_FROMNODE']._serialized_end=658
-  _globals['_REVOKESESSIONS']._serialized_start=660
-  _globals['_REVOKESESSIONS']._serialized_end=697
-  _globals['_NODEHELLO']._serialized_start=700
-  _globals['_NODEHELLO']._serialized_end=858
-  _globals['_NODEHELLO_HAVEENTRY']._serialized_start=815
-  _globals['_NODEHELLO_HAVEENTRY']._serialized_end=858
-  _globals['_ACK']._serialized_start=860
-  _globals['_ACK']._serialized_end=907
-  _globals['_SESSIONREPORT']._serialized_start=909
-  _globals['_SESSIONREPORT']._serialized_end=969
-  _globals['_TARGETREPORT']._serialized_start=971
-  _globals['_TARGETREPORT']._serialized_end=1033
-  _globals['_TARGETSTATE']._serialized_start=1035
-  _globals['_TARGETSTATE']._serialized_end=1101
-  _globals['_SESSION']._serialized_start=1104
-  _globals['_SESSION']._serialized_end=1269
-  _globals['_RELAYREQUEST']._serialized_start=1272
-  _globals['_RELAYREQUEST']._serialized_end=1442
-  _globals['_RENEWAGENT']._serialized_start=1444
-  _globals['_RENEWAGENT']._serialized_end=1562
-  _globals['_RENEWNODE']._serialized_start=1564
-  _globals['_RENEWNODE']._serialized_end=1588
-  _globals['_FROMOPERATOR']._serialized_start=1591
-  _globals['_FROMOPERATOR']._serialized_end=1965
-  _globals['_ENDOFSNAPSHOT']._serialized_start=1967
-  _globals['_ENDOFSNAPSHOT']._serialized_end=1996
-  _globals['_MATERIAL']._serialized_start=1998
-  _globals['_MATERIAL']._serialized_end=2086
-  _globals['_RELAYREPLY']._serialized_start=2089
-  _globals['_RELAYREPLY']._serialized_end=2220
-  _globals['_RENEWED']._serialized_start=2222
-  _globals['_RENEWED']._serialized_end=2261
-  _globals['_GOAWAY']._serialized_start=2263
-  _globals['_GOAWAY']._serialized_end=2287
-  _globals['_ENROLMENT']._serialized_start=2289
-  _globals['_ENROLMENT']._serialized_end=2398
-  _globals['_CONTROL']._serialized_start=2400
-  _globals['_CONTROL']._serialized_end=2484
+  _globals['_REVOKESESSIONS']._serialized_start=661
+  _globals['_REVOKESESSIONS']._serialized_end=789
+  _globals['_REVOKESESSIONS_ENDEDENTRY']._serialized_start=739
+  _globals['_REVOKESESSIONS_ENDEDENTRY']._serialized_end=783
+  _globals['_NODEHELLO']._serialized_start=792
+  _globals['_NODEHELLO']._serialized_end=950
+  _globals['_NODEHELLO_HAVEENTRY']._serialized_start=907
+  _globals['_NODEHELLO_HAVEENTRY']._serialized_end=950
+  _globals['_ACK']._serialized_start=952
+  _globals['_ACK']._serialized_end=999
+  _globals['_SESSIONREPORT']._serialized_start=1001
+  _globals['_SESSIONREPORT']._serialized_end=1061
+  _globals['_TARGETREPORT']._serialized_start=1063
+  _globals['_TARGETREPORT']._serialized_end=1125
+  _globals['_TARGETSTATE']._serialized_start=1127
+  _globals['_TARGETSTATE']._serialized_end=1193
+  _globals['_SESSION']._serialized_start=1196
+  _globals['_SESSION']._serialized_end=1361
+  _globals['_RELAYREQUEST']._serialized_start=1364
+  _globals['_RELAYREQUEST']._serialized_end=1534
+  _globals['_RENEWAGENT']._serialized_start=1536
+  _globals['_RENEWAGENT']._serialized_end=1654
+  _globals['_RENEWNODE']._serialized_start=1656
+  _globals['_RENEWNODE']._serialized_end=1680
+  _globals['_FROMOPERATOR']._serialized_start=1683
+  _globals['_FROMOPERATOR']._serialized_end=2057
+  _globals['_ENDOFSNAPSHOT']._serialized_start=2059
+  _globals['_ENDOFSNAPSHOT']._serialized_end=2088
+  _globals['_MATERIAL']._serialized_start=2090
+  _globals['_MATERIAL']._serialized_end=2178
+  _globals['_RELAYREPLY']._serialized_start=2181
+  _globals['_RELAYREPLY']._serialized_end=2312
+  _globals['_RENEWED']._serialized_start=2314
+  _globals['_RENEWED']._serialized_end=2353
+  _globals['_GOAWAY']._serialized_start=2355
+  _globals['_GOAWAY']._serialized_end=2379
+  _globals['_ENROLMENT']._serialized_start=2381
+  _globals['_ENROLMENT']._serialized_end=2490
+  _globals['_CONTROL']._serialized_start=2492
+  _globals['_CONTROL']._serialized_end=2576
 # @@protoc_insertion_point(module_scope)

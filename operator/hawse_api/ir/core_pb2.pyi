@@ -79,6 +79,7 @@ class EdgeOptions(_message.Message):
     SERVED_BY_FIELD_NUMBER: _builtins.int
     HTTP3_OFF_FIELD_NUMBER: _builtins.int
     MAX_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    IDENTITY_SOCKET_FIELD_NUMBER: _builtins.int
     max_connections: _builtins.int
     """0 in any field = the default in exitnode/core/edge/src/limits.rs."""
     max_connections_per_address: _builtins.int
@@ -95,6 +96,8 @@ class EdgeOptions(_message.Message):
     """True: no HTTP/3 (no UDP socket beside the TCP one, no Alt-Svc)."""
     max_memory_bytes: _builtins.int
     """Bytes of memory that the whole process may have; near it visitors are refused. 0: no bound."""
+    identity_socket: _builtins.str
+    """Unix socket of the identity service; empty: nobody can sign in here."""
     @_builtins.property
     def pages(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
         """Error pages: code ("HAWSE-1001") -> HTML with the slots {host} {request_id} {detail}."""
@@ -115,10 +118,11 @@ class EdgeOptions(_message.Message):
         served_by: _builtins.str = ...,
         http3_off: _builtins.bool = ...,
         max_memory_bytes: _builtins.int = ...,
+        identity_socket: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["handshake_timeout_ms", b"handshake_timeout_ms", "header_timeout_ms", b"header_timeout_ms", "http3_off", b"http3_off", "idle_timeout_ms", b"idle_timeout_ms", "max_concurrent_streams", b"max_concurrent_streams", "max_connections", b"max_connections", "max_connections_per_address", b"max_connections_per_address", "max_header_bytes", b"max_header_bytes", "max_headers", b"max_headers", "max_memory_bytes", b"max_memory_bytes", "pages", b"pages", "request_timeout_ms", b"request_timeout_ms", "served_by", b"served_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handshake_timeout_ms", b"handshake_timeout_ms", "header_timeout_ms", b"header_timeout_ms", "http3_off", b"http3_off", "identity_socket", b"identity_socket", "idle_timeout_ms", b"idle_timeout_ms", "max_concurrent_streams", b"max_concurrent_streams", "max_connections", b"max_connections", "max_connections_per_address", b"max_connections_per_address", "max_header_bytes", b"max_header_bytes", "max_headers", b"max_headers", "max_memory_bytes", b"max_memory_bytes", "pages", b"pages", "request_timeout_ms", b"request_timeout_ms", "served_by", b"served_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -693,6 +697,9 @@ class Session(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     POLICY_UID_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
+    SIGNED_IN_AT_FIELD_NUMBER: _builtins.int
+    SUBJECT_MARK_FIELD_NUMBER: _builtins.int
+    PROVIDER_MARK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     subject: _builtins.str
     """"sub" """
@@ -702,6 +709,12 @@ class Session(_message.Message):
     expires_at: _builtins.int
     policy_uid: _builtins.str
     hostname: _builtins.str
+    signed_in_at: _builtins.int
+    """When the visitor signed in; renewals leave it."""
+    subject_mark: _builtins.str
+    """What stands for the user in ir.Revoked."""
+    provider_mark: _builtins.str
+    """The same for the session of the provider; empty: it told none."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -720,10 +733,13 @@ class Session(_message.Message):
         expires_at: _builtins.int = ...,
         policy_uid: _builtins.str = ...,
         hostname: _builtins.str = ...,
+        signed_in_at: _builtins.int = ...,
+        subject_mark: _builtins.str = ...,
+        provider_mark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "email", b"email", "expires_at", b"expires_at", "groups", b"groups", "hostname", b"hostname", "id", b"id", "issued_at", b"issued_at", "policy_uid", b"policy_uid", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "email", b"email", "expires_at", b"expires_at", "groups", b"groups", "hostname", b"hostname", "id", b"id", "issued_at", b"issued_at", "policy_uid", b"policy_uid", "provider_mark", b"provider_mark", "signed_in_at", b"signed_in_at", "subject", b"subject", "subject_mark", b"subject_mark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -81,6 +81,7 @@ from hawse_api.v1alpha1.meta import (
     duration_s,
     format_time,
 )
+from hawse_api.v1alpha1.openid import OpenId, ProviderStatus
 from hawse_api.v1alpha1.schema import Definition, Scope
 from hawse_api.v1alpha1.shield import Shield
 from hawse_api.v1alpha1.subdomainreservation import (
@@ -204,6 +205,7 @@ __all__ = [
     "NamespacesFrom",
     "ObjectInvalid",
     "ObjectMeta",
+    "OpenId",
     "OwnerReference",
     "Placement",
     "PlacementPolicy",
@@ -211,6 +213,7 @@ __all__ = [
     "PowerDnsServer",
     "Problem",
     "Protocol",
+    "ProviderStatus",
     "ProxyProtocol",
     "ProxyProtocolMode",
     "Quotas",

@@ -1,6 +1,7 @@
 """AccessPolicy: who may visit the tunnels that name it. Made by a security team, shared by many tunnels.
 
-Served: addresses, passwords, API keys, tokens. A policy that cannot be enforced closes its tunnels.
+Served: addresses, passwords, API keys, tokens, signing in at an OpenID provider. A policy that cannot be enforced
+closes its tunnels.
 """
 
 from enum import StrEnum
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from hawse_api.v1alpha1.fleet import AllowedNamespaces, Cidr
 from hawse_api.v1alpha1.meta import DnsLabel, LocalRef, Resource, ResourceStatus
+from hawse_api.v1alpha1.openid import OpenId, ProviderStatus
 from hawse_api.v1alpha1.schema import (
     LIST_SET,
     Column,
@@ -144,15 +146,16 @@ class AccessPolicySpec(Model):
 
     rules = (
         Rule(
-            cel="has(self.basic) || has(self.apiKeys) || (has(self.jwt) && self.jwt.size() > 0) || "
+            cel="has(self.basic) || has(self.apiKeys) || has(self.oidc) || "
+            "(has(self.jwt) && self.jwt.size() > 0) || "
             "(has(self.ipRanges) && has(self.ipRanges.allow) && self.ipRanges.allow.size() > 0)",
-            message="nobody could come in: give ipRanges.allow, basic, apiKeys or jwt",
+            message="nobody could come in: give ipRanges.allow, basic, apiKeys, jwt or oidc",
             holds=lambda spec: spec.tells_who or bool(spec.ip_ranges and spec.ip_ranges.allow),
         ),
         Rule(
-            cel="!has(self.authorization) || has(self.basic) || has(self.apiKeys) || "
+            cel="!has(self.authorization) || has(self.basic) || has(self.apiKeys) || has(self.oidc) || "
             "(has(self.jwt) && self.jwt.size() > 0)",
-            message="authorization needs a method that tells who a visitor is: basic, apiKeys or jwt",
+            message="authorization needs a method that tells who a visitor is: basic, apiKeys, jwt or oidc",
             holds=lambda spec: spec.authorization is None or spec.tells_who,
         ),
     )
@@ -167,6 +170,8 @@ class AccessPolicySpec(Model):
     """Keys of programs."""
     jwt: Annotated[tuple[JwtIssuer, ...], Field(max_length=8, json_schema_extra=list_map("issuer"))] | None = None
     """Issuers whose tokens are taken; together they are one method."""
+    oidc: OpenId | None = None
+    """Visitors sign in at an OpenID provider (docs/signing-in.md)."""
     authorization: Authorization | None = None
     """Which of those who proved who they are may come in; absent: all of them."""
     allowed_namespaces: AllowedNamespaces | None = None
@@ -175,7 +180,8 @@ class AccessPolicySpec(Model):
     @property
     def tells_who(self) -> bool:
         """Whether a method says who a visitor is."""
-        return self.basic is not None or self.api_keys is not None or bool(self.jwt)
+        methods = (self.basic, self.api_keys, self.oidc)
+        return any(method is not None for method in methods) or bool(self.jwt)
 
     @property
     def issuers(self) -> tuple[JwtIssuer, ...]:
@@ -199,6 +205,8 @@ class AccessPolicyStatus(ResourceStatus):
 
     key_sets: Annotated[tuple[KeySet, ...], Field(max_length=8, json_schema_extra=list_map("issuer"))] = ()
     """Public keys of the token issuers."""
+    provider: ProviderStatus | None = None
+    """Of `oidc`: what the provider said of itself last."""
 
 
 class AccessPolicy(Resource):

@@ -1,6 +1,6 @@
 """Where a tunnel leads: an agent, a Service of the cluster, or a URL; and what takes over. Part of Tunnel.
 
-Which addresses exit nodes dial is decided elsewhere (policies.addresses in the operator, the edge for names): here is
+Which addresses exit nodes dial is decided elsewhere (hawse_api.addresses for the operator, the edge for names): here is
 only what can be said of the text.
 """
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from hawse_api.ir import control_pb2, ir_pb2
+from hawse_operator.control import sign_ins
 from hawse_operator.control.outbox import MATERIAL, Desired, Outbox
 
 SNAPSHOT_KEY = "snapshot"
@@ -134,6 +135,8 @@ class _Node:
 class _Fleet:
     desired: Desired = field(default_factory=Desired)
     nodes: dict[str, _Node] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    """Sign-ins of visitors that are over."""
 
     def outboxes(self) -> Iterable[Outbox]:
         return [node.outbox for node in self.nodes.values() if node.outbox is not None]
@@ -326,6 +329,14 @@ class Hub:
         changed = {view.tunnel_uid for view in set(before) ^ set(node.standbys)}
         if changed:
             self.on_change(TargetsChanged(identity.fleet, frozenset(changed)))
+
+    def end_sign_ins(self, identity: NodeIdentity, outbox: Outbox, said: control_pb2.RevokeSessions) -> None:
+        """Sign-ins of visitors are over, as the node knows: all nodes of the fleet have to."""
+        if self._node(identity, outbox) is None:
+            return
+        ended = self._fleet(identity.fleet).ended
+        if sign_ins.merge(ended, said.ended, now=int(self._clock().timestamp())):
+            self.publish(identity.fleet, ir_pb2.Object(key=sign_ins.KEY, revoked=ir_pb2.Revoked(ended=ended)))
 
     def end_all(self, reason: str) -> None:
         """This operator stops serving: every stream sends GoAway and closes."""

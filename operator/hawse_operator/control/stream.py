@@ -125,6 +125,8 @@ class NodeStream:
             case "targets":
                 del message.targets.targets[MAX_TARGETS:]
                 self._hub.report_targets(self._identity, outbox, message.targets)
+            case "revoke":
+                self._hub.end_sign_ins(self._identity, outbox, message.revoke)
             case "relay":
                 await self._in_flight.acquire()
                 group.create_task(self._answer(message.relay, outbox), name=f"relay-{self._identity.pod}")

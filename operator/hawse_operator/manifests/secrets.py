@@ -9,6 +9,7 @@ from hawse_api import names, v1alpha1
 from hawse_operator.manifests import metadata
 
 JsonObject = dict[str, Any]
+ROOT_KEY = "root"
 TOKEN_KEY = "token"  # noqa: S105 - a key's name
 ANNOTATION_ISSUED_AT = f"{names.GROUP}/issued-at"
 """On a token's Secret: when its secret bytes were made."""
@@ -73,6 +74,21 @@ def build_ca_secret(*, namespace: str, parts: Mapping[str, bytes], annotations: 
             **({"annotations": dict(annotations)} if annotations else {}),
         },
         "data": _encoded(parts),
+    }
+
+
+def build_session_root(*, namespace: str, root: bytes) -> JsonObject:
+    """The Secret that the keys of visitors' sessions are derived from; owned by nobody so that nothing deletes it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": names.SESSIONS_SECRET,
+            "namespace": namespace,
+            "labels": metadata.common_labels(name="hawse", instance="sessions", component="sessions"),
+        },
+        "data": _encoded({ROOT_KEY: root}),
     }
 
 

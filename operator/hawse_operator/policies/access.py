@@ -14,6 +14,9 @@ from hawse_operator.policies import facts
 from hawse_operator.policies.violations import Violation
 
 USERS_KEY = "htpasswd"
+CLIENT_SECRET_KEY = "clientSecret"  # noqa: S105 - a key's name
+MAX_CLIENT_SECRET = 1024
+"""Characters."""
 MAX_ENTRIES = 10_000
 """As ACCESS_ENTRIES of the edge."""
 MIN_KEY_CHARACTERS = 16
@@ -93,6 +96,19 @@ def prepare_keys(namespace: str, secret: SecretRead) -> Prepared:
     if not 0 < len(lines) <= MAX_ENTRIES:
         return Prepared(violation=_unreadable(namespace, secret.name, f"it has {len(lines)} keys."))
     return Prepared("".join(lines).encode())
+
+
+def prepare_client_secret(namespace: str, secret: SecretRead) -> Prepared:
+    """The client secret at an identity provider; a line break at its end is not part of it."""
+    text = _text(namespace, secret, CLIENT_SECRET_KEY)
+    if isinstance(text, Violation):
+        return Prepared(violation=text)
+    value = text.rstrip("\r\n")
+    if not 0 < len(value) <= MAX_CLIENT_SECRET or not value.isprintable():
+        return Prepared(
+            violation=_unreadable(namespace, secret.name, f"{CLIENT_SECRET_KEY} is empty or no line of text.")
+        )
+    return Prepared(value.encode())
 
 
 def _text(namespace: str, secret: SecretRead, key: str) -> str | Violation:

@@ -115,6 +115,14 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What DNS is asked."""
+
+    hostname: str
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What DNS says of a host name now."""
 

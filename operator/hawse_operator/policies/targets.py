@@ -7,8 +7,8 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hawse_api import names, v1alpha1
-from hawse_operator.policies import addresses, facts
+from hawse_api import addresses, names, v1alpha1
+from hawse_operator.policies import facts
 from hawse_operator.policies.violations import Violation, listed
 
 

@@ -13,7 +13,8 @@ from hawse_operator import errors
 from hawse_operator.k8s.resources import ACCESS_POLICIES, SECRETS
 from hawse_operator.manifests import secrets
 from hawse_operator.policies import access, readiness, violations
-from hawse_operator.reconcile import key_sets
+from hawse_operator.policies import providers as decisions
+from hawse_operator.reconcile import key_sets, providers
 from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.context import Context
 from hawse_operator.reconcile.world import World
@@ -24,6 +25,7 @@ Condition, Reason = names.Condition, names.Reason
 ACCEPTED = v1alpha1.judge(Condition.ACCEPTED, True, Reason.ACCEPTED)
 BROKEN = "A Secret that it needs is missing or not readable."
 """What visitors are told; `kubectl describe accesspolicy` says which one."""
+NOT_DISCOVERED = "Its identity provider could not be reached yet."
 
 
 NO_KEYS = "The keys of a token issuer could not be fetched yet."
@@ -90,6 +92,7 @@ class AccessPolicyReconciler:
             self._retract(key)
             context.secret_versions.forget(key)
             context.key_sets.keep(key, ())
+            context.providers.forget(key)
             context.world.forget(key)
             return None
         uid = str(body["metadata"]["uid"])
@@ -107,11 +110,18 @@ class AccessPolicyReconciler:
         wrong = tuple(one.violation for one in prepared.values() if one.violation is not None)
         materials = {method: one.material for method, one in prepared.items() if one.violation is None}
         missing = tuple(violation for issuer in policy.spec.issuers if (violation := fetched.violation(issuer)))
-        broken = BROKEN if wrong else NO_KEYS if missing else ""
-        obj = translate.translate_policy(policy, key_sets=fetched.keys, broken=broken)
+        openid, standing, oidc = policy.spec.oidc, None, None
+        if openid is not None:
+            standing = await providers.stand(context, key, policy, openid)
+            oidc = _translate(policy, openid, standing)
+        is_undiscovered = openid is not None and oidc is None
+        broken = BROKEN if wrong else NO_KEYS if missing else NOT_DISCOVERED if is_undiscovered else ""
+        obj = translate.translate_policy(policy, key_sets=fetched.keys, oidc=oidc, broken=broken)
         self._publish(key, Published(uid, fleets, frozenset(materials)), obj, materials)
-        await self._write(policy, (*wrong, *missing), fetched)
-        return key_sets.REFRESH_AFTER.total_seconds() if policy.spec.issuers else None
+        await self._write(policy, (*wrong, *missing), fetched, standing)
+        due = [key_sets.REFRESH_AFTER] if policy.spec.issuers else []
+        due += [standing.again] if standing else []
+        return min(due).total_seconds() if due else None
 
     # --- keys of token issuers ---------------------------------------------------------------------------------------
     async def _fetch(self, key: Key, policy: v1alpha1.AccessPolicy, fleets: frozenset[str]) -> "Fetched":
@@ -143,6 +153,10 @@ class AccessPolicyReconciler:
             name = spec.api_keys.secret_ref.name
             secret, versions[name] = await self._read(key.namespace, name)
             prepared[translate.API_KEYS] = access.prepare_keys(key.namespace, secret)
+        if spec.oidc is not None and spec.oidc.client_secret_ref is not None:
+            name = spec.oidc.client_secret_ref.name
+            secret, versions[name] = await self._read(key.namespace, name)
+            prepared[translate.OIDC] = access.prepare_client_secret(key.namespace, secret)
         self._context.secret_versions.saw(key, versions)
         return prepared
 
@@ -187,7 +201,11 @@ class AccessPolicyReconciler:
 
     # --- the status --------------------------------------------------------------------------------------------------
     async def _write(
-        self, policy: v1alpha1.AccessPolicy, wrong: tuple[violations.Violation, ...], fetched: "Fetched"
+        self,
+        policy: v1alpha1.AccessPolicy,
+        wrong: tuple[violations.Violation, ...],
+        fetched: "Fetched",
+        standing: providers.Standing | None,
     ) -> None:
         resolved = violations.to_judgement(Condition.RESOLVED_REFS, wrong, Reason.RESOLVED)
         if not wrong and (stale := fetched.stale()):
@@ -197,9 +215,25 @@ class AccessPolicyReconciler:
             for one in policy.spec.issuers
             if one.issuer in fetched.keys
         )
-        judgements = [ACCEPTED, resolved]
-        ready = readiness.judge_ready(judgements, (Condition.ACCEPTED, Condition.RESOLVED_REFS))
+        judgements, needed = [ACCEPTED, resolved], [Condition.ACCEPTED, Condition.RESOLVED_REFS]
+        if standing is not None:
+            judgements.append(standing.judgement)
+            needed += [Condition.DISCOVERED] if standing.provider is None else []  # what it said before is enough
+        ready = readiness.judge_ready(judgements, needed)
+        fields = {"key_sets": sets, "provider": standing.provider if standing else None}
         new = statuses.build_status(
-            policy.status, [*judgements, ready], {"key_sets": sets}, generation=policy.generation, now=self._context.now
+            policy.status, [*judgements, ready], fields, generation=policy.generation, now=self._context.now
         )
         await self._context.write_status(ACCESS_POLICIES, policy, policy.status, new)
+
+
+def _translate(
+    policy: v1alpha1.AccessPolicy, openid: v1alpha1.OpenId, standing: providers.Standing
+) -> ir_pb2.Oidc | None:
+    """For exit nodes; None: nobody can sign in."""
+    if standing.provider is None:
+        return None
+    method = decisions.auth_method(standing.provider, has_secret=openid.client_secret_ref is not None)
+    if isinstance(method, decisions.Problem):
+        return None
+    return translate.translate_provider(policy, openid, standing.provider, keys=standing.keys, auth_method=method)

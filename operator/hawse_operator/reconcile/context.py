@@ -19,6 +19,7 @@ from hawse_operator.dns.standing import Standing
 from hawse_operator.k8s import client as k8s_client
 from hawse_operator.k8s import events
 from hawse_operator.k8s.resources import Resource
+from hawse_operator.policies import hosts, providers
 from hawse_operator.reconcile.balancers import Resolver
 from hawse_operator.reconcile.cache import Key, version_of
 from hawse_operator.reconcile.intake import Intake
@@ -63,9 +64,12 @@ class Context:
     queue: Queue
     recorder: events.Recorder
     settings: Settings
-    look_ups: LookUps
+    look_ups: LookUps[hosts.Question, hosts.Seen]
+    providers: LookUps[providers.Question, providers.Fetched]
     resolver: Resolver
     rotation: Rotation
+    session_root: bytes = field(repr=False)
+    """What the keys of visitors' sessions are derived from."""
     secret_versions: SecretVersions
     key_sets: KeySets
     settles_at: datetime

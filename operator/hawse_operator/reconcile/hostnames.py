@@ -7,7 +7,6 @@ from hawse_api import v1alpha1
 from hawse_operator.policies import claims, hosts
 from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.context import Context
-from hawse_operator.reconcile.lookups import Question
 
 
 async def prove(
@@ -19,7 +18,7 @@ async def prove(
     known = _known(context, hostname, tunnel, namespace_uid)
     if known is not None and hosts.is_fresh(known, now=now):
         return hosts.Proof(known, None, known.verified_at + hosts.PROOF_LASTS - now)
-    question = Question(hostname, challenge.record)
+    question = hosts.Question(hostname, challenge.record)
     answer = context.look_ups.answer(key, question)
     if answer is None:
         await context.look_ups.ask(key, question)

@@ -1,59 +1,52 @@
-"""Look-ups in DNS beside the reconcilers: asked for at once, answered later, remembered until they are due again.
+"""Questions to foreign servers beside the reconcilers: answered later, remembered until they are due again.
 
-A reconcile never waits for a name server: those of tenants' domains are foreign, and one that answers nobody would
-hold up every other object. Bounded: one entry for each Tunnel with a name of its own domain. Called by
-reconcile.hostnames (asks) and runtime (runs it for a term).
+A reconcile never waits for a name server or an identity provider of a tenant: one that answers nobody would hold up
+every other object. Bounded: one entry for each object that asks. Called by reconcile.hostnames and reconcile.providers
+(ask) and runtime (runs them for a term).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Generic, TypeVar
 
-from hawse_operator.policies import hosts
 from hawse_operator.reconcile.cache import Key
 
 AT_ONCE = 8
 
 
-class Resolver(Protocol):
-    """Asks DNS (hawse_operator.resolver)."""
-
-    async def look_up(self, hostname: str, record: str) -> hosts.Seen:
-        """What DNS says now; never raises, always ends."""
+Question = TypeVar("Question")
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a Tunnel wants to know."""
-
-    hostname: str
-    record: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Generic[Question, Seen]):
     """What was seen, and when."""
 
     question: Question
-    seen: hosts.Seen
+    seen: Seen
     at: datetime
 
 
-class LookUps:
+class LookUps(Generic[Question, Seen]):
     """For one term."""
 
-    def __init__(self, resolver: Resolver, wake: Callable[[Key], None], clock: Callable[[], datetime]) -> None:
-        """`wake`: an answer for this Tunnel is here."""
-        self._resolver = resolver
+    def __init__(
+        self,
+        look_up: Callable[[Question], Awaitable[Seen]],
+        wake: Callable[[Key], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`look_up` never raises and always ends; `wake`: an answer for this object is here."""
+        self._look_up = look_up
         self._wake = wake
         self._clock = clock
         self._waiting: dict[Key, Question] = {}
-        self._answers: dict[Key, Answer] = {}
+        self._answers: dict[Key, Answer[Question, Seen]] = {}
         self._asked = asyncio.Condition()
 
-    def answer(self, key: Key, question: Question) -> Answer | None:
+    def answer(self, key: Key, question: Question) -> Answer[Question, Seen] | None:
         """The last answer to this question."""
         found = self._answers.get(key)
         return found if found is not None and found.question == question else None
@@ -65,7 +58,7 @@ class LookUps:
             self._asked.notify()
 
     def forget(self, key: Key) -> None:
-        """The Tunnel is gone."""
+        """The object is gone."""
         self._waiting.pop(key, None)
         self._answers.pop(key, None)
 
@@ -81,6 +74,6 @@ class LookUps:
                 await self._asked.wait_for(lambda: self._waiting)
                 key = next(iter(self._waiting))
                 question = self._waiting.pop(key)
-            seen = await self._resolver.look_up(question.hostname, question.record)
+            seen = await self._look_up(question)
             self._answers[key] = Answer(question, seen, self._clock())
             self._wake(key)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from hawse_api import names
-from hawse_operator import errors, telemetry
+from hawse_operator import discovery, errors, telemetry
 from hawse_operator.control import server as control_server
 from hawse_operator.control.hub import Hub
 from hawse_operator.control.rotation import Rotation
@@ -34,6 +34,7 @@ from hawse_operator.reconcile import (
     nodes,
     peers,
     reservations,
+    session_root,
     tunnels,
 )
 from hawse_operator.reconcile.cache import Cache, Key
@@ -121,9 +122,11 @@ class Term:
             queue=self._queue,
             recorder=self._recorder,
             settings=process.settings,
-            look_ups=LookUps(resolver, self._queue.add, utc_now),
+            look_ups=LookUps(resolver.look_up, self._queue.add, utc_now),
             resolver=resolver,
+            providers=LookUps(discovery.discover, self._queue.add, utc_now),
             rotation=await self._patiently(self._authority),
+            session_root=await self._patiently(self._session_root),
             secret_versions=SecretVersions(process.client, self._queue),
             key_sets=KeySets(self._queue.add, utc_now),
             settles_at=utc_now() + SETTLES_AFTER,
@@ -141,6 +144,7 @@ class Term:
                 group.create_task(self._recorder.run(), name="events")
                 group.create_task(self._resync(), name="resync")
                 group.create_task(context.look_ups.run(), name="look-ups")
+                group.create_task(context.providers.run(), name="providers")
                 group.create_task(context.secret_versions.run(), name="secret-versions")
                 group.create_task(context.key_sets.run(), name="key-sets")
                 kinds = reconcilers(context)
@@ -152,6 +156,9 @@ class Term:
 
     async def _authority(self) -> Rotation:
         return await authority.ensure_authority(self._process.client, self._process.settings, now=utc_now())
+
+    async def _session_root(self) -> bytes:
+        return await session_root.ensure_session_root(self._process.client, self._process.settings)
 
     async def _list(self) -> None:
         process = self._process

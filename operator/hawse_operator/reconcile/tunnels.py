@@ -17,7 +17,15 @@ from hawse_operator.dns import standing as standings
 from hawse_operator.k8s.resources import AGENT_TOKENS, TUNNELS
 from hawse_operator.policies import claims, hosts, readiness, serving, tunnels, violations
 from hawse_operator.policies.serving import Serving
-from hawse_operator.reconcile import access_policies, claiming, hostnames, ports, targets, tunnel_certificates
+from hawse_operator.reconcile import (
+    access_policies,
+    claiming,
+    hostnames,
+    ports,
+    session_keys,
+    targets,
+    tunnel_certificates,
+)
 from hawse_operator.reconcile.cache import Key
 from hawse_operator.reconcile.certificates import Certificate
 from hawse_operator.reconcile.context import Context
@@ -177,6 +185,7 @@ class TunnelReconciler:
             return
         tunnel = given.tunnel
         tunnel_certificates.publish(self._context, given.fleet.name, tunnel.uid, certificate)
+        session_keys.publish(self._context, given, generation=claim.generation)
         leads_to: serving.Named | None = None
         if decided is Serving.OPEN and (found := targets.for_exit_nodes(given)) is not None:
             target, standby = found
@@ -206,6 +215,7 @@ class TunnelReconciler:
         if published is not None:
             self._context.hub.retract(published.fleet, published.obj.key)
             tunnel_certificates.publish(self._context, published.fleet, published.uid, None)
+            session_keys.retract(self._context, published.fleet, published.uid)
         self._context.first_round.done(key)
 
     def _keep_or_close(self, key: Key, body: dict[str, Any]) -> None:

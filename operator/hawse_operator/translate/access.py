@@ -10,7 +10,7 @@ MODES = {
     v1alpha1.AccessMode.ANY: ir_pb2.AccessPolicy.MODE_ANY,
     v1alpha1.AccessMode.ALL: ir_pb2.AccessPolicy.MODE_ALL,
 }
-BASIC, API_KEYS = "basic", "apiKeys"
+BASIC, API_KEYS, OIDC = "basic", "apiKeys", "oidc"
 
 
 def policy_key(uid: str) -> str:
@@ -24,9 +24,13 @@ def material_id(uid: str, method: str) -> str:
 
 
 def translate_policy(
-    policy: v1alpha1.AccessPolicy, *, key_sets: Mapping[str, str] = MappingProxyType({}), broken: str = ""
+    policy: v1alpha1.AccessPolicy,
+    *,
+    key_sets: Mapping[str, str] = MappingProxyType({}),
+    oidc: ir_pb2.Oidc | None = None,
+    broken: str = "",
 ) -> ir_pb2.Object:
-    """What visitors have to prove; `key_sets`: by issuer.
+    """What visitors have to prove; `key_sets`: by issuer; `oidc`: its provider, as `translate_provider` makes it.
 
     `broken` says for visitors why it cannot be checked, and names no Secret.
     """
@@ -44,11 +48,39 @@ def translate_policy(
         access.api_keys.header = spec.api_keys.header.lower()
     for one in spec.issuers:
         access.jwt.add(issuer=one.issuer, audiences=one.audiences, jwks=key_sets.get(one.issuer, "").encode())
+    if oidc is not None:
+        access.oidc.CopyFrom(oidc)
     if spec.authorization is not None:
         access.authorization.default_allow = spec.authorization.default is v1alpha1.DefaultVerdict.ALLOW
         for rule in spec.authorization.claim_rules:
             access.authorization.rules.add(name=rule.name, claim=rule.claim, any_of=rule.any_of)
     return result
+
+
+def translate_provider(
+    policy: v1alpha1.AccessPolicy,
+    openid: v1alpha1.OpenId,
+    provider: v1alpha1.ProviderStatus,
+    *,
+    keys: bytes,
+    auth_method: str,
+) -> ir_pb2.Oidc:
+    """Where visitors sign in, as it was discovered; without `keys` exit nodes fetch them."""
+    extra = ("offline_access",) if provider.offline_access else ()
+    return ir_pb2.Oidc(
+        issuer=openid.issuer,
+        client_id=openid.client_id,
+        material_id=material_id(policy.uid, OIDC) if openid.client_secret_ref else "",
+        scopes=dict.fromkeys(("openid", *openid.scopes, *extra)),
+        authorization_endpoint=provider.authorization_endpoint,
+        token_endpoint=provider.token_endpoint,
+        end_session_endpoint=provider.end_session_endpoint or "",
+        userinfo_endpoint=provider.userinfo_endpoint or "",
+        jwks=keys,
+        jwks_uri=provider.jwks_uri,
+        token_endpoint_auth_method=auth_method,
+        session_lifetime_ms=int(v1alpha1.duration_s(openid.session_lifetime) * 1000),
+    )
 
 
 def translate_unreadable_policy(uid: str, namespace: str, name: str) -> ir_pb2.Object:

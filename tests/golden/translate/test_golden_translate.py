@@ -1,8 +1,8 @@
 """Resources in, IR out, as its JSON. HAWSE_REGEN=1 rewrites the second; review it like code.
 
 A case is a Fleet, an AgentToken, Tunnels that hold their names, AccessPolicies and Pods of its exit nodes, if there
-are some; `holderGeneration`, `serving` (OPEN, CLOSED, SUSPENDED), `lacksPolicy` and `broken` stand for
-what the policies decided.
+are some; `holderGeneration`, `provider` (of `oidc`), `serving` (OPEN, CLOSED, SUSPENDED), `lacksPolicy` and `broken`
+stand for what the policies decided.
 """
 
 import os
@@ -31,7 +31,7 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
     result = [fleets.translate_fleet(fleet), agent_tokens.translate_agent_token(token)]
     policies = {body["metadata"]["name"]: v1alpha1.AccessPolicy.from_object(body) for body in case.get("policies", ())}
     result += [
-        access.translate_policy(policy, key_sets=KEY_SETS, broken=case.get("broken", ""))
+        access.translate_policy(policy, key_sets=KEY_SETS, broken=case.get("broken", ""), oidc=oidc_of(policy, case))
         for policy in policies.values()
     ]
     for body in case["tunnels"]:
@@ -68,6 +68,15 @@ def translate(case: dict[str, Any]) -> list[ir_pb2.Object]:
             )
     result += list_peers(map(facts.read_pod, case.get("pods", ())), fleet.spec.domain)
     return result
+
+
+def oidc_of(policy: v1alpha1.AccessPolicy, case: dict[str, Any]) -> ir_pb2.Oidc | None:
+    """With the provider as it was discovered."""
+    if policy.spec.oidc is None:
+        return None
+    provider = v1alpha1.ProviderStatus.model_validate(case["provider"], by_alias=True, by_name=False)
+    method = provider.auth_methods[0]
+    return access.translate_provider(policy, policy.spec.oidc, provider, keys=b'{"keys":[]}', auth_method=method)
 
 
 def target_of(target: v1alpha1.Target, token_uid: str, *, is_tcp: bool = False) -> targets.Target:

@@ -11,6 +11,7 @@ NAMES = [
     "hawse_configuration_age_seconds",
     "hawse_configuration_objects",
     "hawse_control_synced",
+    "hawse_sign_ins_total",
     "hawse_control_term",
     "hawse_core_events_dropped_total",
     "hawse_edge_connections_open",
@@ -75,6 +76,7 @@ def scrape() -> str:
         peers={"us-east": (1, 2)},
         peer_links=3,
         carried={"us-east": Carried(8, 9, 11)},
+        sign_ins={"signed_in": 12},
     )
     return generate_latest(metrics.build_registry(lambda: reading)).decode()
 
@@ -92,6 +94,7 @@ def test_peers_are_counted_by_region_and_their_links_are_no_agents() -> None:
     assert 'hawse_peer_bytes_total{direction="in",region="us-east"} 9.0' in text
     assert 'hawse_peer_bytes_total{direction="out",region="us-east"} 11.0' in text
     assert "hawse_links_open 2.0" in text
+    assert 'hawse_sign_ins_total{outcome="signed_in"} 12.0' in text
 
 
 def test_tunnels_are_labelled_by_namespace_and_name_and_removed_ones_disappear() -> None:

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from hawse_operator.policies import hosts
 from hawse_operator.reconcile.cache import Key
-from hawse_operator.reconcile.lookups import AT_ONCE, Answer, LookUps, Question
+from hawse_operator.reconcile.lookups import AT_ONCE, Answer, LookUps
 from support.objects import NOW
 
 SHOP = Key("tunnels", "team-a", "shop")
-QUESTION = Question("shop.example.org", "_hawse.shop.example.org")
+QUESTION = hosts.Question("shop.example.org", "_hawse.shop.example.org")
 
 
 class Tarpit:
@@ -19,16 +19,16 @@ class Tarpit:
         self.asked: list[str] = []
         self.open = asyncio.Event()
 
-    async def look_up(self, hostname: str, record: str) -> hosts.Seen:
-        self.asked.append(hostname)
+    async def look_up(self, question: hosts.Question) -> hosts.Seen:
+        self.asked.append(question.hostname)
         await self.open.wait()
-        return hosts.Seen((record,))
+        return hosts.Seen((question.record,))
 
 
 class Scene:
     def __init__(self) -> None:
         self.tarpit, self.woken = Tarpit(), asyncio.Queue[Key]()
-        self.look_ups = LookUps(self.tarpit, self.woken.put_nowait, self.clock)
+        self.look_ups = LookUps(self.tarpit.look_up, self.woken.put_nowait, self.clock)
 
     def clock(self) -> datetime:
         return NOW
@@ -42,7 +42,7 @@ async def test_an_answer_wakes_the_tunnel_and_is_remembered_for_this_question() 
         await scene.look_ups.ask(SHOP, QUESTION)
         assert await scene.woken.get() == SHOP
         assert scene.look_ups.answer(SHOP, QUESTION) == Answer(QUESTION, hosts.Seen((QUESTION.record,)), NOW)
-        assert scene.look_ups.answer(SHOP, Question("shop.example.net", "x")) is None
+        assert scene.look_ups.answer(SHOP, hosts.Question("shop.example.net", "x")) is None
         scene.look_ups.forget(SHOP)
         assert scene.look_ups.answer(SHOP, QUESTION) is None
         running.cancel()
@@ -53,8 +53,8 @@ async def test_silent_name_servers_hold_up_nobody_who_asks_and_are_asked_so_many
     async with asyncio.TaskGroup() as group:
         running = group.create_task(scene.look_ups.run())
         for number in range(3 * AT_ONCE):
-            await scene.look_ups.ask(Key("tunnels", "team-a", f"t{number}"), Question(f"{number}.example", "r"))
-            await scene.look_ups.ask(Key("tunnels", "team-a", "t0"), Question("0.example", "r"))  # the same again
+            await scene.look_ups.ask(Key("tunnels", "team-a", f"t{number}"), hosts.Question(f"{number}.example", "r"))
+            await scene.look_ups.ask(Key("tunnels", "team-a", "t0"), hosts.Question("0.example", "r"))  # the same again
         for _ in range(20):  # turns of the loop: enough for everybody who could begin
             await asyncio.sleep(0)
         assert len(scene.tarpit.asked) == AT_ONCE

@@ -1,6 +1,6 @@
 """Releasing names: an absence counts only when the API server confirms it."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -9,7 +9,6 @@ from hawse_operator.control import ca
 from hawse_operator.control.hub import Hub
 from hawse_operator.control.rotation import Rotation
 from hawse_operator.k8s import resources
-from hawse_operator.policies import hosts
 from hawse_operator.policies.balancers import Found
 from hawse_operator.reconcile.cache import Cache, Key
 from hawse_operator.reconcile.context import Context
@@ -59,10 +58,11 @@ class NoEvents:
         raise AssertionError("reservations tell nothing that Tunnels do not")
 
 
-class NoDns:
-    async def look_up(self, hostname: str, record: str) -> hosts.Seen:
-        raise AssertionError("reservations ask no name server")
+async def no_server(_question: object) -> NoReturn:
+    raise AssertionError("reservations ask no server")
 
+
+class NoDns:
     async def addresses(self, hostname: str) -> Found:
         raise AssertionError("reservations ask no name server")
 
@@ -84,7 +84,9 @@ def context(api: FakeApi, *known: tuple[resources.Resource, dict[str, Any]], wat
         queue=queue,
         recorder=NoEvents(),  # type: ignore[arg-type]  # a fake
         settings=settings,
-        look_ups=LookUps(NoDns(), lambda _key: None, lambda: NOW),
+        look_ups=LookUps(no_server, lambda _key: None, lambda: NOW),
+        providers=LookUps(no_server, lambda _key: None, lambda: NOW),
+        session_root=bytes(32),
         resolver=NoDns(),
         rotation=Rotation(ca.new_ca(NOW)),
         secret_versions=SecretVersions(api, queue),  # type: ignore[arg-type]  # a fake

@@ -81,8 +81,12 @@ impl<D: Dialer> Edge<D> {
                 }
                 self.shared.access.apply(policy)
             }
+            Some(object::Object::Revoked(revoked)) => {
+                self.shared.access.end(&revoked.ended);
+                Ok(())
+            }
             // Known to the protocol, not to this edge.
-            Some(object::Object::Revoked(_)) | None => Err(format!(
+            None => Err(format!(
                 "{:?} is of a kind that this exit node doesn't know: update it",
                 object.key
             )),

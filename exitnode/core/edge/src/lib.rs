@@ -21,6 +21,7 @@ mod fair_queue;
 mod fault;
 mod front;
 mod gate;
+mod identity_service;
 mod layers;
 mod limits;
 mod listener;

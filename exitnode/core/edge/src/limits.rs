@@ -273,6 +273,16 @@ pub(crate) const SHIELD_FRESH: Duration = Duration::from_secs(86_400);
 pub(crate) const SHIELD_STALE: Duration = Duration::from_secs(604_800);
 /// Pieces in which a stored answer is sent; a visitor is waited for with each.
 pub(crate) const SHIELD_PIECE_BYTES: usize = 64 << 10;
+/// Requests to the identity service at the same time: sign-ins and renewals. One more: 503, HAWSE-1010.
+pub(crate) const IDENTITY_CALLS: usize = 256;
+/// For an answer of the identity service, which asks the provider. Then 503, HAWSE-1020.
+pub(crate) const IDENTITY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a body that is passed to the identity service: a logout token in a form. More: 400.
+pub(crate) const IDENTITY_REQUEST_BYTES: usize = 64 << 10;
+/// Bytes of an answer of the identity service. More: 503, HAWSE-1020.
+pub(crate) const IDENTITY_ANSWER_BYTES: usize = 512 << 10;
+/// Sign-ins that are over before their cookies are. Past it the oldest are forgotten.
+pub(crate) const ENDED_SIGN_INS: usize = 10_000;
 /// Most bytes of one error page after its slots were filled.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;
 

@@ -74,6 +74,7 @@ impl Listening {
         options: &EdgeOptions,
         (socket, quic): (TcpListener, Option<Entrance>),
     ) -> io::Result<Self> {
+        shared.identity_service.listens_at(&options.identity_socket);
         let limits = Limits::of(options);
         shared.routes.store.set_memory(limits.memory_bytes);
         let tasks = Tasks::default();

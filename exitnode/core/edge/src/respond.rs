@@ -75,7 +75,7 @@ impl Audience {
 }
 
 /// Browsers name text/html; `*/*` (curl, most libraries) gets the problem.
-fn accepts_html(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()

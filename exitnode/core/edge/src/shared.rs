@@ -14,6 +14,7 @@ use crate::{
     certs::{Certificate, Certificates},
     counters::Totals,
     direct::Direct,
+    identity_service::IdentityService,
     limits,
     pressure::Pressure,
     proxies::Proxies,
@@ -25,6 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) access: Arc<Access>,
+    pub(crate) identity_service: Arc<IdentityService>,
     pub(crate) routes: Routes,
     pub(crate) certificates: Certificates,
     pub(crate) totals: Totals,
@@ -44,6 +46,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             access: Arc::default(),
+            identity_service: Arc::default(),
             routes: Routes::default(),
             certificates: Certificates::default(),
             totals: Totals::default(),

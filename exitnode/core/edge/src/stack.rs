@@ -10,8 +10,8 @@ use crate::{
     dial::Dialer,
     layers::{
         Boxed, access::AccessLayer, admit::AdmitLayer, body_rate::BodyRateLayer, closed::ClosedLayer,
-        count::CountLayer, rescue::RescueLayer, route::RouteLayer, shield::ShieldLayer, stamp::StampLayer,
-        strict::StrictLayer, timeouts::TimeoutsLayer,
+        count::CountLayer, rescue::RescueLayer, route::RouteLayer, shield::ShieldLayer, sign_in::SignInLayer,
+        stamp::StampLayer, strict::StrictLayer, timeouts::TimeoutsLayer,
     },
     limits::{self, Limits},
     respond::Pages,
@@ -69,6 +69,7 @@ fn compose<D: Dialer>(
         upstream,
     } = parts;
     let (pressure, access) = (shared.pressure.clone(), shared.access.clone());
+    let service = shared.identity_service.clone();
     ServiceBuilder::new()
         // Outermost: pages of the edge carry the request's id like answers of the app.
         .layer(StampLayer { served_by })
@@ -86,6 +87,11 @@ fn compose<D: Dialer>(
         .layer(CountLayer)
         // Before anything that costs: a closed tunnel is answered from memory.
         .layer(ClosedLayer)
+        // Right above access: it renews the session that access looks at, and turns its refusal into the way to the login.
+        .layer(SignInLayer {
+            access: access.clone(),
+            service,
+        })
         // Who may come in is known before anything is shared, and before a place at the app is taken.
         .layer(AccessLayer { access })
         // Above admit: what is answered from memory takes no place at the app, and a fetch takes one, not those who share it.
@@ -114,9 +120,9 @@ mod tests {
     use crate::layers::testing::NoDialer;
 
     /// Changing the order is a decision: change this line with it.
-    const ORDER: [&str; 12] = [
-        "Stamp", "Rescue", "Strict", "Route", "Count", "Closed", "Access", "Shielded", "Admit", "BodyRate", "Timeouts",
-        "Upstream",
+    const ORDER: [&str; 13] = [
+        "Stamp", "Rescue", "Strict", "Route", "Count", "Closed", "SignIn", "Access", "Shielded", "Admit", "BodyRate",
+        "Timeouts", "Upstream",
     ];
 
     #[tokio::test]
@@ -136,6 +142,6 @@ mod tests {
             .split('<')
             .map(|part| part.rsplit("::").next().unwrap_or(part))
             .collect();
-        assert_eq!(names[..12], ORDER, "{names:?}");
+        assert_eq!(names[..13], ORDER, "{names:?}");
     }
 }

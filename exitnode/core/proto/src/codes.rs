@@ -151,6 +151,20 @@ pub const ACCESS_UNAVAILABLE: Code = Code {
     title: "Who may use this tunnel cannot be checked at the moment.",
 };
 
+/// This sign-in cannot be completed.
+pub const SIGN_IN_FAILED: Code = Code {
+    number: 1021,
+    status: 400,
+    title: "This sign-in cannot be completed.",
+};
+
+/// The identity provider did not answer as it should.
+pub const PROVIDER_FAILED: Code = Code {
+    number: 1022,
+    status: 502,
+    title: "The identity provider did not answer as it should.",
+};
+
 /// No exit node could be reached.
 pub const NO_EXIT_NODE: Code = Code {
     number: 2001,
@@ -362,6 +376,8 @@ pub const ALL: &[Code] = &[
     UNAUTHENTICATED,
     FORBIDDEN,
     ACCESS_UNAVAILABLE,
+    SIGN_IN_FAILED,
+    PROVIDER_FAILED,
     NO_EXIT_NODE,
     VERSION_MISMATCH,
     REVOKED,

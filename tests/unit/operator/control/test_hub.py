@@ -335,3 +335,19 @@ def test_a_last_word_is_seen_in_last_seen(world: World) -> None:
     world.now += timedelta(seconds=7)
     world.hub.seen(NODE, outbox)
     assert world.hub.nodes("default")["pod-a"].last_seen == world.now
+
+
+def test_sign_ins_that_ended_at_one_node_are_published_to_all_once(world: World) -> None:
+    outbox = world.connect()
+    now = int(world.hub._clock().timestamp())
+    said = control_pb2.RevokeSessions(ended={"mark": now})
+    world.hub.end_sign_ins(NODE, outbox, said)
+    first = world.hub.hash_of("default", "revoked")
+    assert first is not None
+    world.hub.end_sign_ins(NODE, outbox, said)
+    assert world.hub.hash_of("default", "revoked") == first
+    stale = world.connect()
+    world.hub.end_sign_ins(NODE, outbox, control_pb2.RevokeSessions(ended={"late": now}))  # of a replaced stream
+    assert world.hub.hash_of("default", "revoked") == first
+    world.hub.end_sign_ins(NODE, stale, control_pb2.RevokeSessions(ended={"other": now}))
+    assert world.hub.hash_of("default", "revoked") != first

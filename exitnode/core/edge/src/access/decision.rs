@@ -3,7 +3,11 @@
 //!
 //! Order: addresses that are kept out, addresses that are let in, then credentials, cheapest first.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use hawse_proto::codes;
 use http::{HeaderMap, HeaderValue, header};
@@ -15,9 +19,10 @@ use super::{
     identity::{Claims, Identity},
     jwt,
     policy::Policy,
+    sessions,
     verified::Digest,
 };
-use crate::{fault::Fault, limits};
+use crate::{fault::Fault, limits, visit::Routed};
 
 /// Numbers of the methods in digests.
 const BASIC: u8 = 1;
@@ -32,6 +37,29 @@ pub(crate) struct Visitor<'a> {
     pub(crate) hostname: &'a str,
     /// Unix seconds.
     pub(crate) wall_clock: u64,
+    pub(crate) tunnel_uid: &'a str,
+}
+
+impl<'a> Visitor<'a> {
+    pub(crate) fn of(routed: &'a Routed) -> Self {
+        let headers = routed.request.headers();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            address: routed.connection.visitor(headers),
+            headers,
+            hostname: &routed.tunnel.hostname,
+            tunnel_uid: &routed.tunnel.uid,
+            wall_clock: since.map_or(0, |since| since.as_secs()),
+        }
+    }
+
+    pub(super) fn place(&self) -> sessions::Place<'a> {
+        sessions::Place {
+            tunnel_uid: self.tunnel_uid,
+            hostname: self.hostname,
+            now: i64::try_from(self.wall_clock).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 /// What all policies of a tunnel say together.
@@ -165,7 +193,12 @@ impl Access {
     fn judge_credentials(&self, policy: &Policy, visitor: Visitor<'_>, answers: &Answers, now: Instant) -> Decision {
         let (mut who, mut missing, mut wait) = (None, false, None);
         // From the one that says least of a visitor to the one that says most. A request has one Authorization.
-        let methods = [Self::judge_api_key, Self::judge_password, Self::judge_token];
+        let methods = [
+            Self::judge_api_key,
+            Self::judge_password,
+            Self::judge_token,
+            Self::judge_session,
+        ];
         for method in methods {
             match method(self, policy, visitor, answers, now) {
                 None => {}
@@ -214,6 +247,17 @@ impl Access {
         let until = now + left.min(limits::ACCESS_VERIFIED_FOR);
         self.verified.put(digest, found.identity.clone(), until, now);
         Some(Proof::Proved(found.identity))
+    }
+
+    fn judge_session(&self, policy: &Policy, visitor: Visitor<'_>, _: &Answers, _: Instant) -> Option<Proof> {
+        if !policy.signs_in {
+            return None;
+        }
+        let session = self.sessions.read(visitor.headers, visitor.place());
+        let session = session.filter(|session| session.policy_uid == policy.uid);
+        Some(session.map_or(Proof::Absent, |session| {
+            Proof::Proved(Arc::new(sessions::identity(session)))
+        }))
     }
 
     fn judge_password(&self, policy: &Policy, visitor: Visitor<'_>, answers: &Answers, now: Instant) -> Option<Proof> {

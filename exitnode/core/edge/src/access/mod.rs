@@ -8,16 +8,19 @@ mod addresses;
 mod api_keys;
 mod attempts;
 mod basic;
+pub(crate) mod cookies;
 pub(crate) mod decision;
 pub(crate) mod identity;
 mod jwk;
 mod jwt;
 mod policy;
 mod rules;
+mod sessions;
 mod verified;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -50,6 +53,7 @@ pub(crate) struct Access {
     attempts: attempts::Attempts,
     verified: verified::Verified,
     passwords: basic::Passwords,
+    sessions: sessions::Sessions,
 }
 
 /// What was said of policies, as it came: either part may come first, or change alone.
@@ -79,6 +83,9 @@ impl Access {
 
     /// Installs the secret bytes `access/<uid>/<method>`. What is wrong with them is said by the policy that names them.
     pub(crate) fn put_material(&self, id: &str, data: &[u8]) -> Result<(), String> {
+        if let Some(tunnel_uid) = id.strip_prefix(sessions::PREFIX) {
+            return self.sessions.put_key(tunnel_uid, data);
+        }
         if data.len() > limits::ACCESS_MATERIAL_BYTES {
             return Err(format!("{id}: {} bytes are more than a policy may have", data.len()));
         }
@@ -89,10 +96,35 @@ impl Access {
 
     /// The policy that names them refuses everybody from now on.
     pub(crate) fn remove_material(&self, id: &str) {
+        if let Some(tunnel_uid) = id.strip_prefix(sessions::PREFIX) {
+            return self.sessions.remove_key(tunnel_uid);
+        }
         // The error is what visitors are told.
         let _ = self.material_changed(id, |material| {
             material.remove(id);
         });
+    }
+
+    /// These sign-ins are over: marks and Unix seconds (`ir.Revoked`).
+    pub(crate) fn end(&self, ended: &BTreeMap<String, i64>) {
+        self.sessions.end(ended);
+    }
+
+    /// Whether one of these policies lets visitors sign in.
+    pub(crate) fn signs_in(&self, uids: &[String]) -> bool {
+        uids.iter()
+            .any(|uid| matches!(self.find(uid), Some(InForce::Enforced(policy)) if policy.signs_in))
+    }
+
+    /// Whether a request brings a session that holds, whatever the rules say of it.
+    pub(crate) fn has_session(&self, visitor: Visitor<'_>) -> bool {
+        self.sessions.read(visitor.headers, visitor.place()).is_some()
+    }
+
+    /// Whether one of these policies keeps an address out, before anything else is asked.
+    pub(crate) fn keeps_out(&self, uids: &[String], address: IpAddr) -> bool {
+        uids.iter()
+            .any(|uid| matches!(self.find(uid), Some(InForce::Enforced(policy)) if policy.addresses.denies(address)))
     }
 
     fn material_changed(&self, id: &str, change: impl FnOnce(&mut HashMap<String, Arc<[u8]>>)) -> Result<(), String> {

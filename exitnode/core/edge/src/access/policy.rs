@@ -19,6 +19,9 @@ pub(super) struct Policy {
     pub(super) basic: Option<Arc<Basic>>,
     /// Whose tokens are taken; empty: no method.
     pub(super) jwt: Vec<Issuer>,
+    /// Visitors may sign in (access/sessions.rs).
+    pub(super) signs_in: bool,
+    pub(super) uid: String,
     pub(super) rules: Rules,
 }
 
@@ -54,6 +57,8 @@ impl Policy {
             api_keys,
             basic,
             jwt: said.jwt.iter().map(Issuer::parse).collect::<Result<_, _>>()?,
+            signs_in: said.oidc.is_some(),
+            uid: said.uid.clone(),
             rules: Rules::of(said.authorization.as_ref()),
         };
         policy.knows_every_method(said)?;
@@ -65,13 +70,13 @@ impl Policy {
 
     /// Whether a visitor may prove something, besides having an address.
     pub(super) fn has_credentials(&self) -> bool {
-        self.api_keys.is_some() || self.basic.is_some() || !self.jwt.is_empty()
+        self.api_keys.is_some() || self.basic.is_some() || !self.jwt.is_empty() || self.signs_in
     }
 
     /// With `Any` a method that is left out closes the policy for some, with `All` it would open it.
     #[expect(clippy::unused_self, reason = "the methods that are to come are compared with it")]
     fn knows_every_method(&self, said: &ir::AccessPolicy) -> Result<(), String> {
-        if said.client_certificates.is_some() || said.oidc.is_some() {
+        if said.client_certificates.is_some() {
             return Err("it has a method that this exit node doesn't know: update it".into());
         }
         Ok(())

@@ -97,6 +97,7 @@ async fn verdict_of(access: &Access, uids: &[String], address: &str, headers: &H
         headers,
         hostname: "shop.t.example",
         wall_clock: 0,
+        tunnel_uid: "u1",
     };
     let mut answers = Answers::default();
     loop {
@@ -318,6 +319,7 @@ async fn who_is_not_known_is_told_what_would_help() {
         headers: &headers,
         hostname: "shop.t.example",
         wall_clock: 0,
+        tunnel_uid: "u1",
     };
     let Decision::Refused(fault) = access.decide(&["p1".to_owned()], visitor, &Answers::default(), Instant::now())
     else {

@@ -7,7 +7,6 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::SystemTime,
 };
 
 use http::Response;
@@ -77,20 +76,7 @@ where
 }
 
 fn decide(access: &Policies, routed: &Routed, answers: &Answers) -> Decision {
-    let headers = routed.request.headers();
-    let visitor = Visitor {
-        address: routed.connection.visitor(headers),
-        headers,
-        hostname: &routed.tunnel.hostname,
-        wall_clock: wall_clock(),
-    };
-    access.decide(&routed.tunnel.access, visitor, answers, Instant::now())
-}
-
-fn wall_clock() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    access.decide(&routed.tunnel.access, Visitor::of(routed), answers, Instant::now())
 }
 
 /// Decides again after each answer; a tunnel has few policies, and each asks once. Cancel safe.

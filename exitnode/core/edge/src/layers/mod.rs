@@ -11,6 +11,7 @@ pub(crate) mod count;
 pub(crate) mod rescue;
 pub(crate) mod route;
 pub(crate) mod shield;
+pub(crate) mod sign_in;
 pub(crate) mod stamp;
 pub(crate) mod strict;
 pub(crate) mod timeouts;

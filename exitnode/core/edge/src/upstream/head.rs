@@ -7,7 +7,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request, response, uri};
 
 use crate::{
-    access::Identity,
+    access::{Identity, cookies},
     fault::Fault,
     rules,
     visit::{self, RequestId},
@@ -59,6 +59,7 @@ pub(super) fn request(head: &mut request::Parts, towards: Towards, told: Told<'_
     drop_matching(&mut head.headers, is_ours);
     // hyper answers 100 Continue as soon as the app's side takes the body: the expectation is met here.
     head.headers.remove(header::EXPECT);
+    cookies::strip(&mut head.headers);
     join_cookies(&mut head.headers);
     let tls = told.tls;
     let host = tell(&mut head.headers, told)?;

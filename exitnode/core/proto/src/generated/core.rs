@@ -36,6 +36,9 @@ pub struct EdgeOptions {
     /// Bytes of memory that the whole process may have; near it visitors are refused. 0: no bound.
     #[prost(uint64, tag = "13")]
     pub max_memory_bytes: u64,
+    /// Unix socket of the identity service; empty: nobody can sign in here.
+    #[prost(string, tag = "15")]
+    pub identity_socket: ::prost::alloc::string::String,
 }
 /// A certificate with its key and whom to trust. Core.serve_links, Core.rotate_identity, DialRequest.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -297,6 +300,15 @@ pub struct Session {
     pub policy_uid: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub hostname: ::prost::alloc::string::String,
+    /// When the visitor signed in; renewals leave it.
+    #[prost(int64, tag = "10")]
+    pub signed_in_at: i64,
+    /// What stands for the user in ir.Revoked.
+    #[prost(string, tag = "11")]
+    pub subject_mark: ::prost::alloc::string::String,
+    /// The same for the session of the provider; empty: it told none.
+    #[prost(string, tag = "12")]
+    pub provider_mark: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClaimValues {

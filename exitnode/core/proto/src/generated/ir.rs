@@ -329,10 +329,14 @@ pub struct Oidc {
     pub session_lifetime_ms: u64,
 }
 /// Sign-ins that ended before their cookies do. Key "revoked".
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Revoked {
-    #[prost(string, repeated, tag = "1")]
-    pub session_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// core.Session.id, subject_mark or provider_mark -> Unix seconds: those who signed in until then are signed out.
+    #[prost(btree_map = "string, int64", tag = "2")]
+    pub ended: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        i64,
+    >,
 }
 /// Without rules: whoever is known.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,7 +1,8 @@
 """Which addresses exit nodes dial for a tenant's target: the edge's rules, for addresses known beforehand. Pure.
 
 The edge judges for itself, each time that it dials (exitnode/core/edge/src/direct/addresses.rs): this is for the
-message in a Tunnel's status. Both are tested with one table. Called by policies.targets.
+message in a Tunnel's status, and for what Python dials for a tenant (providers of identity). Both are tested with one
+table. Called by the operator's policies.targets and by hawse_identity.
 """
 
 import ipaddress

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hawse_operator.policies import addresses
+from hawse_api import addresses
 
 TABLE = Path(__file__).parents[2] / "support/addresses.txt"
 ROWS = [row.split() for row in TABLE.read_text().splitlines() if not row.startswith("#")]
