@@ -8,13 +8,14 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::SystemTime,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::sync::Notify;
 
 use crate::{
-    access::Identity,
+    access::{Identity, Visitor},
     body::Body,
     caps,
     certs::Certificate,
@@ -234,6 +235,21 @@ pub(crate) struct Routed {
     /// Held by whatever still works for the request: the answer's body, a WebSocket.
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) request: Request<Body>,
+}
+
+impl Routed {
+    /// Who asks, for the policies of the tunnel.
+    pub(crate) fn visitor(&self) -> Visitor<'_> {
+        let headers = self.request.headers();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Visitor {
+            address: self.connection.visitor(headers),
+            headers,
+            hostname: &self.tunnel.hostname,
+            tunnel_uid: &self.tunnel.uid,
+            wall_clock: since.map_or(0, |since| since.as_secs()),
+        }
+    }
 }
 
 /// Counts a request as in flight until the last holder drops it, and holds its place at the app for as long.

@@ -3,11 +3,7 @@
 //!
 //! Order: addresses that are kept out, addresses that are let in, then credentials, cheapest first.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hawse_proto::codes;
 use http::{HeaderMap, HeaderValue, header};
@@ -22,7 +18,7 @@ use super::{
     sessions,
     verified::Digest,
 };
-use crate::{fault::Fault, limits, visit::Routed};
+use crate::{fault::Fault, limits};
 
 /// Numbers of the methods in digests.
 const BASIC: u8 = 1;
@@ -41,18 +37,6 @@ pub(crate) struct Visitor<'a> {
 }
 
 impl<'a> Visitor<'a> {
-    pub(crate) fn of(routed: &'a Routed) -> Self {
-        let headers = routed.request.headers();
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Self {
-            address: routed.connection.visitor(headers),
-            headers,
-            hostname: &routed.tunnel.hostname,
-            tunnel_uid: &routed.tunnel.uid,
-            wall_clock: since.map_or(0, |since| since.as_secs()),
-        }
-    }
-
     pub(super) fn place(&self) -> sessions::Place<'a> {
         sessions::Place {
             tunnel_uid: self.tunnel_uid,

@@ -15,7 +15,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::{Outcome, Step};
 use crate::{
-    access::{Access as Policies, Decision, Identity, Question, Visitor, decision::Answers},
+    access::{Access as Policies, Decision, Identity, Question, decision::Answers},
     body::Body,
     fault::Fault,
     visit::Routed,
@@ -76,7 +76,7 @@ where
 }
 
 fn decide(access: &Policies, routed: &Routed, answers: &Answers) -> Decision {
-    access.decide(&routed.tunnel.access, Visitor::of(routed), answers, Instant::now())
+    access.decide(&routed.tunnel.access, routed.visitor(), answers, Instant::now())
 }
 
 /// Decides again after each answer; a tunnel has few policies, and each asks once. Cancel safe.

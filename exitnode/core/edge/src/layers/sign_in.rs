@@ -15,7 +15,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::{Outcome, Step};
 use crate::{
-    access::{Access as Policies, Visitor, cookies},
+    access::{Access as Policies, cookies},
     body::{self, Body},
     fault::{self, Fault},
     identity_service::{IdentityService, answer},
@@ -82,7 +82,7 @@ where
             let service = self.layer.service.clone();
             return Step::later(pass(service, routed));
         }
-        if self.layer.access.has_session(Visitor::of(&routed)) {
+        if self.layer.access.has_session(routed.visitor()) {
             return Step::next(self.inner.call(routed));
         }
         let headers = routed.request.headers();
