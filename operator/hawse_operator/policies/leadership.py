@@ -109,8 +109,19 @@ Command = Write | Lead | StepDown | Release
 
 
 def renew_every_s(duration_s: float) -> float:
-    """Pause between looks at the Lease: five within its duration, so that one or two may fail."""
+    """Pause between looks at the Lease: five within its duration."""
     return duration_s / 5
+
+
+def look_again_after_s(state: State, *, now: float) -> float:
+    """Pause until the next look.
+
+    A leader whose last renewal failed tries again three times as soon: failures that come in the same rhythm would
+    else end it.
+    """
+    pause_s = renew_every_s(state.duration_s)
+    is_overdue = state.role is Role.LEADER and now - state.renewed_at >= pause_s / 2
+    return pause_s / 3 if is_overdue else pause_s
 
 
 def give_up_after_s(duration_s: float) -> float:

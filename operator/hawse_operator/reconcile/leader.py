@@ -62,8 +62,10 @@ class Leader:
                 await self._feed(await self._read())
                 if self.is_leading and self._wants_label():
                     await self._label_pods()
-                pause = leadership.renew_every_s(self._state.duration_s) * random.uniform(0.9, 1.1)  # noqa: S311 - spreads replicas apart
-                await asyncio.sleep(min(pause, leadership.believes_for_s(self._state, now=self._clock())))
+                now = self._clock()
+                spread = random.uniform(0.9, 1.1)  # noqa: S311 - keeps replicas apart
+                pause = leadership.look_again_after_s(self._state, now=now) * spread
+                await asyncio.sleep(min(pause, leadership.believes_for_s(self._state, now=now)))
         finally:
             await self._feed(leadership.Stop())
 

@@ -18,6 +18,7 @@ from hawse_operator.policies.leadership import (
     Wrote,
     believes_for_s,
     give_up_after_s,
+    look_again_after_s,
     renew_every_s,
     transition,
 )
@@ -105,6 +106,15 @@ def test_no_wait_of_a_leader_outlasts_the_moment_when_it_gives_up() -> None:
     assert believes_for_s(state, now=4) == 6
     assert believes_for_s(state, now=11) == 0
     assert believes_for_s(State(ME, DURATION_S), now=100) == DURATION_S
+
+
+def test_a_leader_whose_renewal_failed_tries_again_sooner_and_gets_more_than_three_tries() -> None:
+    assert look_again_after_s(leading(), now=0.1) == renew_every_s(DURATION_S)
+    assert look_again_after_s(State(ME, DURATION_S), now=100) == renew_every_s(DURATION_S)
+    now, tries = renew_every_s(DURATION_S), 0
+    while now < give_up_after_s(DURATION_S):  # each fails at once
+        now, tries = now + look_again_after_s(leading(), now=now), tries + 1
+    assert tries >= 6
 
 
 def test_a_renewal_counts_from_when_it_was_begun() -> None:
