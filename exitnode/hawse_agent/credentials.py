@@ -203,6 +203,8 @@ def decode(content: bytes) -> Credentials:
         raise ValueError(f"{exc.error_count()} fields are not valid") from None
     except (TypeError, UnsupportedAlgorithm):
         raise ValueError("the key is encrypted or of a kind that we never write") from None
+    except ValueError:  # the parser's words may quote what it read
+        raise ValueError("the key or a certificate cannot be read") from None
     return Credentials(
         connect_name=model.connect_name,
         domain=model.domain,
