@@ -169,14 +169,7 @@ async fn readers_who_stall_do_not_hold_up_the_others(over: Transport) {
         stalled.push(stream);
     }
     sleep(Duration::from_millis(500)).await; // their windows are full now
-    for _ in 0..20 {
-        let mut stream = shop.open().await;
-        stream.write_all(b"s").await.unwrap();
-        let mut answer = Vec::new();
-        let answered = timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
-        answered.expect("not held up").unwrap();
-        assert_eq!(answer.len(), 1000);
-    }
+    common::others_are_answered(&shop.node.tunnel, b"s", false).await;
     let taken: u64 = shop
         .other
         .peer
@@ -210,15 +203,7 @@ async fn apps_that_stall_do_not_hold_up_the_others(over: Transport) {
     }
     let taken = shop.node.tunnel.stats().0[0].bytes_in;
     assert!(taken < 6 * (14 << 20), "what waits is bounded: {taken}");
-    for _ in 0..20 {
-        let mut stream = shop.open().await;
-        stream.write_all(&[b's'; 1001]).await.unwrap();
-        stream.shutdown().await.unwrap();
-        let mut answer = Vec::new();
-        let answered = timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
-        answered.expect("not held up").unwrap();
-        assert_eq!(answer.len(), 1000);
-    }
+    common::others_are_answered(&shop.node.tunnel, &[b's'; 1001], true).await;
     drop(stalled);
     nothing_is_open(&shop).await;
 }

@@ -273,16 +273,7 @@ async fn readers_who_stall_do_not_hold_up_the_others(over: Transport) {
         stalled.push(stream);
     }
     tokio::time::sleep(Duration::from_millis(500)).await; // their windows are full now
-    for _ in 0..20 {
-        let mut stream = shop.open().await;
-        stream.write_all(b"s").await.unwrap();
-        let mut answer = Vec::new();
-        timeout(Duration::from_secs(2), stream.read_to_end(&mut answer))
-            .await
-            .expect("not held up")
-            .unwrap();
-        assert_eq!(answer.len(), 1000);
-    }
+    common::others_are_answered(&shop.node.tunnel, b"s", false).await;
     let held = shop.node.tunnel.stats().0[0].bytes_out;
     assert!(held < 100_000, "stalled readers have taken nothing: {held}");
 }
@@ -307,15 +298,7 @@ async fn apps_that_stall_do_not_hold_up_the_others(over: Transport) {
     }
     let taken = shop.node.tunnel.stats().0[0].bytes_in;
     assert!(taken < 6 * (12 << 20), "what waits is bounded: {taken}");
-    for _ in 0..20 {
-        let mut stream = shop.open().await;
-        stream.write_all(&[b's'; 1001]).await.unwrap();
-        stream.shutdown().await.unwrap();
-        let mut answer = Vec::new();
-        let answered = timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
-        answered.expect("not held up").unwrap();
-        assert_eq!(answer.len(), 1000);
-    }
+    common::others_are_answered(&shop.node.tunnel, &[b's'; 1001], true).await;
 }
 
 async fn a_visitor_who_pauses_gets_every_byte(over: Transport) {

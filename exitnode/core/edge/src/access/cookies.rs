@@ -39,8 +39,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 
 /// Puts a newer session in the place of the one that was sent.
 pub(crate) fn renew(headers: &mut HeaderMap, session: &str) {
-    let newer = format!("{SESSION}={session}");
-    let others = pairs(headers).filter(|pair| !pair.starts_with(format!("{SESSION}=").as_bytes()));
+    let name = format!("{SESSION}=");
+    let newer = format!("{name}{session}");
+    let others = pairs(headers).filter(|pair| !pair.starts_with(name.as_bytes()));
     if let Some(field) = joined(std::iter::once(newer.as_bytes()).chain(others)) {
         headers.insert(header::COOKIE, field);
     }

@@ -401,3 +401,19 @@ macro_rules! over_both {
         }
     };
 }
+
+/// Visitors of "shop" come one after the other, and each gets its 1,000 bytes although others have stalled; `ends`: it says that
+/// its request is over.
+pub async fn others_are_answered(tunnel: &Tunnel, request: &[u8], ends: bool) {
+    for _ in 0..20 {
+        let mut stream = within(tunnel.open("shop", visitor())).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        if ends {
+            stream.shutdown().await.unwrap();
+        }
+        let mut answer = Vec::new();
+        let answered = timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
+        answered.expect("not held up").unwrap();
+        assert_eq!(answer.len(), 1000);
+    }
+}
